@@ -1,0 +1,55 @@
+//! Every limit of the format in one place, each with its unit and its reason.
+//!
+//! They are constants of the format: a replica with other limits would refuse what its
+//! peers accept, and a delta refused by one replica for ever could never arrive there.
+
+/// Bytes of a key. At least one: an empty name is mostly a mistake. At most what still
+/// leaves several keys to a page of the ordered tables.
+pub const KEY_BYTES: core::ops::RangeInclusive<usize> = 1..=4 * KIB;
+
+/// Steps of a path: maps nest this deep. Enough for any document, few enough to walk
+/// without recursion.
+pub const PATH_STEPS: usize = 32;
+
+/// Bytes of an encoded path. A set's element is part of the path, so this is also about
+/// what an element may take. Paths stand in the keys of the ordered tables.
+pub const PATH_BYTES: usize = 4 * KIB;
+
+/// Bytes of one value. Larger things belong in files of their own, named by a value.
+pub const VALUE_BYTES: usize = 8 * MIB;
+
+/// Bytes of a chunk of a delta, about: a chunk ends with the item that reaches it. Large
+/// enough that the commit per chunk is cheap, small enough that a slow line shows progress.
+pub const CHUNK_BYTES: usize = 256 * KIB;
+
+/// Bytes of a frame, at most, once the peer's hello was accepted: the largest value and
+/// the largest vector fit in one.
+pub const FRAME_BYTES: usize = 16 * MIB;
+
+/// Bytes of the first frame, at most: somebody unknown gets no more memory than this.
+pub const FIRST_FRAME_BYTES: usize = 64 * KIB;
+
+/// Replicas in one version vector, at most: 24 bytes each make 12 MB, which fits a frame.
+pub const VECTOR_REPLICAS: usize = 500_000;
+
+/// Origins kept in the past of one item, at most; the oldest go first. A past is an
+/// optimisation that the proof of a session makes good for.
+pub const PAST_ORIGINS: usize = 16;
+
+/// Origins in the past of a removal record, at most: above this no record is written,
+/// and the proof of a session finds what was removed.
+pub const REMOVAL_ORIGINS: usize = 256;
+
+/// New spaces that one connection may bring, at most: a space costs a row for ever.
+pub const NEW_SPACES: usize = 100_000;
+
+/// Bytes of the name of a space. A name is announced in the first frames of a session.
+pub const SPACE_NAME_BYTES: core::ops::RangeInclusive<usize> = 1..=255;
+
+/// Rows of a replica's own in one counter before they fold into one.
+pub const COUNTER_ROWS: usize = 8;
+
+/// One KiB.
+pub const KIB: usize = 1024;
+/// One MiB.
+pub const MIB: usize = 1024 * KIB;

@@ -1,0 +1,10 @@
+//! Values to bytes and back: flat, canonical, with every limit in one file.
+
+mod cursor;
+mod error;
+pub mod limits;
+pub mod place;
+
+pub use cursor::{Cursor, Put, unzigzag, zigzag};
+pub use error::{DecodeError, Problem};
+pub use place::{Kind, Place, Prefix};
