@@ -22,6 +22,10 @@ pub const VALUE_BYTES: usize = 8 * MIB;
 /// enough that the commit per chunk is cheap, small enough that a slow line shows progress.
 pub const CHUNK_BYTES: usize = 256 * KIB;
 
+/// Events in one chunk, at most. A run of removals takes few bytes for many events; this
+/// bounds what the receiver does for them.
+pub const CHUNK_EVENTS: usize = 65_536;
+
 /// Bytes of a frame, at most, once the peer's hello was accepted: the largest value and
 /// the largest vector fit in one.
 pub const FRAME_BYTES: usize = 16 * MIB;
@@ -48,6 +52,12 @@ pub const SPACE_NAME_BYTES: core::ops::RangeInclusive<usize> = 1..=255;
 
 /// Rows of a replica's own in one counter before they fold into one.
 pub const COUNTER_ROWS: usize = 8;
+
+/// Commits of a space that are remembered by number, at most.
+pub const COMMITS: u64 = 65_536;
+
+/// Peers with whom the vector proven common is remembered, per space.
+pub const BASES: usize = 64;
 
 /// One KiB.
 pub const KIB: usize = 1024;

@@ -371,3 +371,21 @@ fn debug(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     Ok(())
 }
+
+/// The last step of an encoded place or prefix.
+///
+/// # Errors
+/// The bytes are neither, or have no step.
+pub fn last_step_of(place: &[u8]) -> Result<(Kind, Vec<u8>), DecodeError> {
+    let mut last = None;
+    Shape::walk(place, |kind, name| last = Some((kind, name)))?;
+    let (kind, name) = last.ok_or_else(|| wrong(place.len(), Problem::Empty))?;
+    Ok((kind, unescape(name)))
+}
+
+/// Where the step that starts at `start` ends, in an encoded place.
+#[must_use]
+pub fn first_step_end(place: &[u8], start: usize) -> Option<usize> {
+    let (_, rest) = split_escaped(place.get(start + 1..)?).ok()?;
+    Some(place.len() - rest.len())
+}

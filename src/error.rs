@@ -1,0 +1,163 @@
+//! What can go wrong, by who must act: the caller, the disk, a peer.
+
+use crate::causal::{Dot, ReplicaId};
+use crate::codec::DecodeError;
+use crate::crdt::CounterOverflow;
+use crate::storage::StorageError;
+
+/// What can go wrong with a store. After an error the store is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller asked for something that cannot be.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The disk failed, or holds something else than it should.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A peer sent something that must be refused.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+}
+
+/// What a caller did that cannot be.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// A key, path or element outside the limits of [`crate::codec::limits`].
+    #[error("a key or path that cannot be: {0}")]
+    Place(DecodeError),
+    /// A value above [`crate::codec::limits::VALUE_BYTES`].
+    #[error("a value of {found} bytes, where {limit} is the most")]
+    ValueTooLarge {
+        /// The most bytes there may be.
+        limit: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// The name of a space that is empty or longer than
+    /// [`crate::codec::limits::SPACE_NAME_BYTES`].
+    #[error("a space name of {found} bytes, where 1 to {limit} are allowed")]
+    SpaceName {
+        /// The most bytes there may be.
+        limit: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A value or element that serde could not write.
+    #[error("a value that cannot be encoded: {reason}")]
+    Encode {
+        /// What the encoder said.
+        reason: String,
+    },
+    /// A value or element that is not of the type asked for.
+    #[error("key {key:?}: a {kind} that does not decode as the type asked for: {reason}")]
+    Undecodable {
+        /// The key, as text where it is text.
+        key: String,
+        /// What stands there.
+        kind: String,
+        /// The bytes that do not decode.
+        bytes: Vec<u8>,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A counter of which this replica's own part would leave 64 bits.
+    #[error(transparent)]
+    CounterOverflow(#[from] CounterOverflow),
+    /// A read context that is damaged or made up.
+    #[error("a read context that is none: {0}")]
+    ContextMalformed(DecodeError),
+    /// A read context of another space or key.
+    #[error("a read context of space {space:?}, key {key:?}, which is not what is written here")]
+    ContextForeign {
+        /// The space it was read in.
+        space: String,
+        /// The key it was read under, as text where it is text.
+        key: String,
+    },
+    /// A read context that names an event this replica has not seen.
+    #[error("a read context that names {dot}, which this replica has not seen; sync first")]
+    ContextAhead {
+        /// The newest such event.
+        dot: Dot,
+    },
+    /// A write inside the closure of another write of the same store: it would wait for itself.
+    #[error("a write within a write of the same store; use the transaction handed to the closure")]
+    NestedWrite,
+    /// A handle of a transaction used inside a visit of the same transaction.
+    #[error("a change of a transaction while it is being read; collect first, then change")]
+    NestedChange,
+}
+
+/// What a peer did that must be refused. The session with it ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// Bytes that are no frame, chunk or row.
+    #[error("the peer sent what cannot be: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The peer names events of this replica that this replica never made. Its file was
+    /// put back to an earlier state, or somebody forges.
+    #[error("the peer knows event {theirs} of this replica, which has made only {own}: was the store restored from a backup?")]
+    OwnFuture {
+        /// The newest event of this replica that the peer names.
+        theirs: Dot,
+        /// The newest seq this replica has made.
+        own: u64,
+    },
+    /// The peer has this replica's id.
+    #[error("the peer has this replica's own id {replica}: one of the two stores is a copy of the other")]
+    SameReplica {
+        /// The id of both.
+        replica: ReplicaId,
+    },
+    /// A frame above the limit.
+    #[error("the peer sent a frame of {found} bytes, where {limit} is the most")]
+    FrameTooLarge {
+        /// The most bytes there may be.
+        limit: usize,
+        /// How many there are.
+        found: u64,
+    },
+    /// A frame that does not fit what went before.
+    #[error("the peer broke the protocol: {what}")]
+    Protocol {
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// The peer speaks another version.
+    #[error("the peer speaks version {theirs} of the protocol, this replica {ours}")]
+    Version {
+        /// This library's version.
+        ours: u64,
+        /// The peer's.
+        theirs: u64,
+    },
+    /// The peer opened more new spaces than one connection may.
+    #[error("the peer brought more than {limit} new spaces in one connection")]
+    TooManySpaces {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// The peer ended the session and said why.
+    #[error("the peer ended the session: {reason}")]
+    Refused {
+        /// What it said, cut at 200 characters.
+        reason: String,
+    },
+}
+
+impl From<CounterOverflow> for Error {
+    fn from(overflow: CounterOverflow) -> Self {
+        Self::Usage(overflow.into())
+    }
+}
+
+/// A key as people read it: text where it is text, escapes where not.
+pub(crate) fn shown(bytes: &[u8]) -> String {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,478 @@
+//! The single write path: every change of a space's rows, local or from a peer, goes
+//! through a [`Batch`], which keeps items, dots, removal log, counts and digest in step
+//! and ends in one commit.
+
+use smallvec::SmallVec;
+
+use super::rows::{
+    DOT_BYTES, Run, Runs, Removal, SPACE_BYTES, State, Which, after, batch, corrupt, dot_key,
+    dot_of_key, dot_value, item_key, item_value, numbered_key, range, read_state, space_key,
+    split_dot_value, split_item_value, vector_key,
+};
+use super::view::View;
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::limits;
+use crate::digest::{ItemHash, Marks};
+use crate::storage::{Order, StorageError, Table, Write};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// Rows that a pass holds in memory at a time, while it goes through many.
+pub(super) const PASS_ROWS: usize = 1024;
+
+/// The changes of one commit of one space, while they are made.
+pub(super) struct Batch<'t> {
+    pub(super) rows: &'t mut dyn Write,
+    pub(super) space: u32,
+    pub(super) state: State,
+    /// The vector before this batch.
+    pub(super) base: Arc<VersionVector>,
+    /// What this batch adds to it: entries that are greater than the base's.
+    pub(super) risen: VersionVector,
+    marks: Marks,
+    dots: Runs,
+    removals: Runs,
+}
+
+impl<'t> Batch<'t> {
+    pub(super) fn new(
+        rows: &'t mut dyn Write,
+        space: u32,
+        base: Arc<VersionVector>,
+    ) -> Result<Self, StorageError> {
+        let state = read_state(rows, space)?;
+        Ok(Self {
+            rows,
+            space,
+            state,
+            base,
+            risen: VersionVector::new(),
+            marks: Marks::default(),
+            dots: Runs::default(),
+            removals: Runs::default(),
+        })
+    }
+
+    /// What stands in the space, the changes of this batch included.
+    pub(super) fn view(&self) -> View<'_> {
+        View::new(self.rows, Some(self.space), &self.base, Some(&self.risen), self.state.staged > 0)
+    }
+
+    /// The greatest seq seen of `replica`, this batch included.
+    pub(super) fn seen(&self, replica: ReplicaId) -> Seq {
+        self.risen.get(replica).max(self.base.get(replica))
+    }
+
+    /// The next dot of `replica`, which is thereby seen.
+    pub(super) fn mint(&mut self, replica: ReplicaId) -> Dot {
+        let dot = Dot::new(replica, self.seen(replica).next());
+        self.risen.advance(dot);
+        self.dots.push(dot);
+        dot
+    }
+
+    /// Puts the row of a live item.
+    pub(super) fn insert_item(
+        &mut self,
+        dot: Dot,
+        place: &[u8],
+        past: &VersionVector,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        self.put_item_rows(dot, place, past, payload)?;
+        self.state.items += 1;
+        self.marks.note(dot);
+        Ok(())
+    }
+
+    fn put_item_rows(
+        &mut self,
+        dot: Dot,
+        place: &[u8],
+        past: &VersionVector,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        let hash = ItemHash::of(dot, place, payload);
+        let key = item_key(self.space, place, Some(dot));
+        self.rows.put(Table::Items, &key, &item_value(past, payload))?;
+        let value = dot_value(hash, !past.is_empty(), place);
+        self.rows.put(Table::Dots, &dot_key(self.space, dot), &value)
+    }
+
+    /// Puts the row of an item that is ahead of the vector.
+    pub(super) fn stage_item(
+        &mut self,
+        dot: Dot,
+        place: &[u8],
+        past: &VersionVector,
+        payload: &[u8],
+    ) -> Result<(), StorageError> {
+        // Under the same dot another place may stand, from a peer that says otherwise.
+        self.unstage(dot)?;
+        self.put_item_rows(dot, place, past, payload)?;
+        self.state.staged += 1;
+        Ok(())
+    }
+
+    /// Puts a removal record that is ahead of the vector.
+    pub(super) fn stage_removal(&mut self, dot: Dot, removal: &Removal) -> Result<(), StorageError> {
+        self.unstage(dot)?;
+        self.rows.put(Table::Removals, &dot_key(self.space, dot), &removal.to_row())?;
+        self.state.staged += 1;
+        Ok(())
+    }
+
+    /// Takes away what is staged under a dot, if anything is.
+    pub(super) fn unstage(&mut self, dot: Dot) -> Result<(), StorageError> {
+        let key = dot_key(self.space, dot);
+        if let Some(row) = self.rows.get(Table::Dots, &key)? {
+            let row = split_dot_value(&row).map_err(|e| corrupt(Table::Dots, &key, e))?;
+            self.rows.delete(Table::Items, &item_key(self.space, row.place, Some(dot)))?;
+            self.rows.delete(Table::Dots, &key)?;
+            self.state.staged = self.state.staged.saturating_sub(1);
+        }
+        if self.rows.delete(Table::Removals, &key)? {
+            self.state.staged = self.state.staged.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Takes away the item with this key, live or staged.
+    pub(super) fn remove_item(&mut self, key: &[u8], dot: Dot) -> Result<(), StorageError> {
+        self.rows.delete(Table::Items, key)?;
+        self.rows.delete(Table::Dots, &dot_key(self.space, dot))?;
+        if dot.seq <= self.seen(dot.replica) {
+            self.state.items = self.state.items.saturating_sub(1);
+            self.marks.note(dot);
+        } else {
+            self.state.staged = self.state.staged.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    /// Takes away the item of a dot, wherever it stands; whether there was one.
+    pub(super) fn remove_dot(&mut self, dot: Dot) -> Result<bool, StorageError> {
+        let key = dot_key(self.space, dot);
+        let Some(row) = self.rows.get(Table::Dots, &key)? else { return Ok(false) };
+        let row = split_dot_value(&row).map_err(|e| corrupt(Table::Dots, &key, e))?;
+        self.remove_item(&item_key(self.space, row.place, Some(dot)), dot)?;
+        Ok(true)
+    }
+
+    /// Takes away every item beneath `prefix` that `past` covers, except `spared`.
+    pub(super) fn remove_covered(
+        &mut self,
+        prefix: &[u8],
+        past: &VersionVector,
+        spared: Option<Dot>,
+    ) -> Result<(), StorageError> {
+        let mut from = item_key(self.space, prefix, None);
+        let to = after(&from);
+        loop {
+            let mut dead: SmallVec<[(Vec<u8>, Dot); 4]> = SmallVec::new();
+            let mut wrong = None;
+            self.rows.scan(Table::Items, range(&from, &to), Order::Ascending, &mut |key, _| {
+                match dot_of_key(key) {
+                    Ok(dot) if past.contains(dot) && Some(dot) != spared => {
+                        dead.push((key.to_vec(), dot));
+                    }
+                    Ok(_) => {}
+                    Err(e) => wrong = Some(corrupt(Table::Items, key, e)),
+                }
+                if dead.len() < PASS_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            if let Some(wrong) = wrong {
+                return Err(wrong);
+            }
+            let whole = dead.len() < PASS_ROWS;
+            if let Some((last, _)) = dead.last() {
+                from.clone_from(last);
+            }
+            for (key, dot) in dead {
+                self.remove_item(&key, dot)?;
+            }
+            if whole {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does what a removal record says.
+    pub(super) fn apply_removal(&mut self, removal: &Removal) -> Result<(), StorageError> {
+        match removal {
+            Removal::Dots(dots) => {
+                for dot in dots {
+                    self.remove_dot(*dot)?;
+                }
+                Ok(())
+            }
+            Removal::Prefix { prefix, past } => self.remove_covered(prefix.as_bytes(), past, None),
+        }
+    }
+
+    /// Puts the record of a removal of our own.
+    pub(super) fn log_removal(&mut self, dot: Dot, removal: &Removal) -> Result<(), StorageError> {
+        let (key, row) = (dot_key(self.space, dot), removal.to_row());
+        self.rows.put(Table::Removals, &key, &row)?;
+        self.logged(dot, key.len() + row.len());
+        Ok(())
+    }
+
+    /// Counts a removal record that is in its table and no longer ahead of the vector.
+    fn logged(&mut self, dot: Dot, row_bytes: usize) {
+        self.state.log_bytes += row_bytes as u64;
+        self.removals.push(dot);
+    }
+
+    /// Raises the vector to `to` and makes what was staged up to there live: rows of
+    /// events between the old vector and the new appear, then what their pasts and
+    /// removal records cover disappears.
+    ///
+    /// `fresh` are the dots that the delta brought where it is all of one chunk; rows there
+    /// that it did not bring were staged from elsewhere and are dead at the sender: they go.
+    /// `None` where the whole staging is this delta's own.
+    pub(super) fn promote(
+        &mut self,
+        to: &VersionVector,
+        fresh: Option<&hashbrown::HashSet<Dot>>,
+    ) -> Result<(), StorageError> {
+        let old: Vec<_> = to.iter().map(|(r, _)| (r, self.seen(r))).collect();
+        let runs: Vec<Run> = to
+            .iter()
+            .zip(old)
+            .filter(|((_, new), (_, old))| new > old)
+            .map(|((replica, last), (_, old))| Run { replica, first: old.next(), last })
+            .collect();
+        if self.state.staged > 0 {
+            for run in &runs {
+                self.each_staged(*run, |b, dot, is_item, row_bytes| {
+                    if fresh.is_some_and(|fresh| !fresh.contains(&dot)) {
+                        return b.unstage(dot);
+                    }
+                    b.state.staged = b.state.staged.saturating_sub(1);
+                    if is_item {
+                        b.state.items += 1;
+                        b.marks.note(dot);
+                    } else {
+                        b.logged(dot, row_bytes);
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        for run in &runs {
+            self.risen.advance(Dot::new(run.replica, run.last));
+            self.dots.0.push(*run);
+        }
+        for run in &runs {
+            self.each_item_with_past(*run)?;
+            self.each_record(*run)?;
+        }
+        Ok(())
+    }
+
+    fn each_staged(
+        &mut self,
+        run: Run,
+        mut work: impl FnMut(&mut Self, Dot, bool, usize) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        for table in [Table::Dots, Table::Removals] {
+            self.each_row_of(table, run, |b, dot, value| {
+                work(b, dot, table == Table::Dots, SPACE_BYTES + DOT_BYTES + value.len())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn each_item_with_past(&mut self, run: Run) -> Result<(), StorageError> {
+        self.each_row_of(Table::Dots, run, |b, dot, value| {
+            let row = split_dot_value(value).map_err(|e| corrupt(Table::Dots, value, e))?;
+            if !row.has_past {
+                return Ok(());
+            }
+            let key = item_key(b.space, row.place, Some(dot));
+            let Some(value) = b.rows.get(Table::Items, &key)? else {
+                // The past of an earlier row of this pass may have taken it away.
+                return match b.rows.get(Table::Dots, &dot_key(b.space, dot))? {
+                    None => Ok(()),
+                    Some(_) => Err(corrupt(Table::Items, &key, "a dot whose item is gone")),
+                };
+            };
+            let (past, _) =
+                split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+            b.remove_covered(row.place, &past, Some(dot))
+        })
+    }
+
+    fn each_record(&mut self, run: Run) -> Result<(), StorageError> {
+        self.each_row_of(Table::Removals, run, |b, _, value| {
+            let removal =
+                Removal::from_row(value).map_err(|e| corrupt(Table::Removals, value, e))?;
+            b.apply_removal(&removal)
+        })
+    }
+
+    /// Goes through the rows of a run of dots in bounded passes; the work may delete rows.
+    fn each_row_of(
+        &mut self,
+        table: Table,
+        run: Run,
+        mut work: impl FnMut(&mut Self, Dot, &[u8]) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut from = dot_key(self.space, Dot::new(run.replica, run.first));
+        let mut to = dot_key(self.space, Dot::new(run.replica, run.last));
+        to.push(0);
+        loop {
+            let (found, whole) = batch(self.rows, table, &from, &to, PASS_ROWS)?;
+            for (key, value) in &found {
+                let dot = dot_of_key(key).map_err(|e| corrupt(table, key, e))?;
+                work(self, dot, value)?;
+            }
+            match found.last() {
+                Some((last, _)) if !whole => {
+                    from.clone_from(last);
+                    from.push(0);
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes away every row that is ahead of the vector.
+    pub(super) fn clear_staging(&mut self) -> Result<(), StorageError> {
+        if self.state.staged > 0 {
+            for table in [Table::Dots, Table::Removals] {
+                let mut origin = space_key(self.space).to_vec();
+                let end = after(&origin);
+                while let Some((key, _)) = batch(self.rows, table, &origin, &end, 1)?.0.pop() {
+                    let dot = dot_of_key(&key).map_err(|e| corrupt(table, &key, e))?;
+                    let run = Run {
+                        replica: dot.replica,
+                        first: self.seen(dot.replica).next(),
+                        last: Seq::MAX,
+                    };
+                    self.each_row_of(table, run, |b, dot, _| b.unstage(dot))?;
+                    origin = dot_key(self.space, Dot::new(dot.replica, Seq::MAX));
+                    origin.push(0);
+                }
+            }
+        }
+        self.write_staged_vector(None)?;
+        self.state.staging_peer = None;
+        Ok(())
+    }
+
+    /// Notes up to where a delta is staged: raises those entries, or drops all of them.
+    pub(super) fn write_staged_vector(
+        &mut self,
+        upto: Option<&VersionVector>,
+    ) -> Result<(), StorageError> {
+        if let Some(upto) = upto {
+            for (replica, seq) in upto.iter() {
+                let key = vector_key(self.space, Which::Staged, replica);
+                self.rows.put(Table::Vectors, &key, &seq.get().to_be_bytes())?;
+            }
+            return Ok(());
+        }
+        let from = [space_key(self.space).as_slice(), &[Which::Staged as u8]].concat();
+        let to = after(&from);
+        loop {
+            let (found, whole) = batch(self.rows, Table::Vectors, &from, &to, PASS_ROWS)?;
+            for (key, _) in found {
+                self.rows.delete(Table::Vectors, &key)?;
+            }
+            if whole {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether anything happened that must be kept.
+    pub(super) fn changed(&self) -> bool {
+        !self.risen.is_empty()
+    }
+
+    /// Writes what is kept once a commit: vector, digest marks, commit and log rows, state.
+    pub(super) fn finish(mut self, log_limit_bytes: u64) -> Result<Finished, StorageError> {
+        for (replica, seq) in self.risen.iter() {
+            debug_assert!(seq > self.base.get(replica), "a vector only rises");
+            let key = vector_key(self.space, Which::Seen, replica);
+            self.rows.put(Table::Vectors, &key, &seq.get().to_be_bytes())?;
+        }
+        self.marks.save(self.rows, self.space)?;
+        self.state.commit += 1;
+        let number = self.state.commit;
+        if !self.removals.0.is_empty() {
+            let row = self.removals.to_row();
+            self.rows.put(Table::RemovalAges, &numbered_key(self.space, number), &row)?;
+        }
+        if self.state.log_bytes > log_limit_bytes {
+            self.trim_log(log_limit_bytes)?;
+        }
+        if !self.dots.0.is_empty() {
+            self.rows.put(Table::Commits, &numbered_key(self.space, number), &self.dots.to_row())?;
+        }
+        if let Some(old) = number.checked_sub(limits::COMMITS) {
+            self.rows.delete(Table::Commits, &numbered_key(self.space, old))?;
+        }
+        self.rows.put(Table::States, &space_key(self.space), &self.state.to_row())?;
+        Ok(Finished { commit: number, risen: self.risen })
+    }
+
+    /// Drops the oldest removal records until the log is within its limit.
+    fn trim_log(&mut self, limit_bytes: u64) -> Result<(), StorageError> {
+        let from = space_key(self.space).to_vec();
+        let to = after(&from);
+        while self.state.log_bytes > limit_bytes {
+            let Some((age_key, row)) =
+                batch(self.rows, Table::RemovalAges, &from, &to, 1)?.0.pop()
+            else {
+                self.state.log_bytes = 0;
+                return Ok(());
+            };
+            let mut runs = Runs::from_row(&row).map_err(|e| corrupt(Table::RemovalAges, &age_key, e))?;
+            self.trim_runs(&mut runs, limit_bytes)?;
+            if runs.0.is_empty() {
+                self.rows.delete(Table::RemovalAges, &age_key)?;
+            } else {
+                self.rows.put(Table::RemovalAges, &age_key, &runs.to_row())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn trim_runs(&mut self, runs: &mut Runs, limit_bytes: u64) -> Result<(), StorageError> {
+        runs.0.reverse();
+        while let Some(run) = runs.0.last_mut() {
+            if self.state.log_bytes <= limit_bytes {
+                break;
+            }
+            let from = dot_key(self.space, Dot::new(run.replica, run.first));
+            let mut to = dot_key(self.space, Dot::new(run.replica, run.last));
+            to.push(0);
+            match batch(self.rows, Table::Removals, &from, &to, 1)?.0.pop() {
+                Some((key, row)) => {
+                    let dot = dot_of_key(&key).map_err(|e| corrupt(Table::Removals, &key, e))?;
+                    self.rows.delete(Table::Removals, &key)?;
+                    let bytes = (key.len() + row.len()) as u64;
+                    self.state.log_bytes = self.state.log_bytes.saturating_sub(bytes);
+                    run.first = dot.seq.next();
+                    if run.first > run.last {
+                        runs.0.pop();
+                    }
+                }
+                None => {
+                    runs.0.pop();
+                }
+            }
+        }
+        runs.0.reverse();
+        Ok(())
+    }
+}
+
+/// What a batch changed, once it is committed.
+pub(super) struct Finished {
+    pub(super) commit: u64,
+    pub(super) risen: VersionVector,
+}

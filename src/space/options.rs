@@ -1,0 +1,74 @@
+//! What a store is told when it is opened.
+
+use std::sync::Arc;
+
+use crate::codec::limits::{MIB, PAST_ORIGINS};
+use crate::storage::Entropy;
+
+/// Milliseconds since 1970, as the application's clock has them.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// What a store is told when it is opened. All has a default but, in a browser, clock and
+/// randomness.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where wall time comes from. It arbitrates between concurrent writes of a
+    /// last-writer-wins register, and nothing else.
+    pub clock: Clock,
+    /// Where randomness comes from: ids and nonces. It must be unpredictable.
+    pub entropy: Entropy,
+    /// Bytes of removal records kept for each space, 64 MiB at first. What a log has
+    /// forgotten costs a later session a walk of the digest, and nothing is lost.
+    pub removal_log_bytes: u64,
+    /// Origins kept in the past of an item, 16 at first. A past is an optimisation too.
+    pub past_origins: usize,
+    /// Bytes of the file's pages kept in memory, 64 MiB at first.
+    pub cache_bytes: usize,
+    /// Takes a fresh [`ReplicaId`](crate::causal::ReplicaId) at every open: for stores that
+    /// live in images, snapshots or containers, where a file and its identity come back together.
+    pub fresh_id: bool,
+}
+
+impl Options {
+    /// The defaults, with this clock and this randomness.
+    #[must_use]
+    pub fn with(clock: Clock, entropy: Entropy) -> Self {
+        Self {
+            clock,
+            entropy,
+            removal_log_bytes: 64 * MIB as u64,
+            past_origins: PAST_ORIGINS,
+            cache_bytes: 64 * MIB,
+            fresh_id: false,
+        }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Default for Options {
+    /// The system's clock and randomness.
+    fn default() -> Self {
+        let clock = || {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+        };
+        // Without the system's randomness no replica can have a name of its own; a made-up
+        // one could be somebody else's, so this must stop.
+        let entropy = |bytes: &mut [u8]| {
+            assert!(getrandom::fill(bytes).is_ok(), "the system gives no randomness");
+        };
+        Self::with(Arc::new(clock), Arc::new(entropy))
+    }
+}
+
+impl core::fmt::Debug for Options {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Options")
+            .field("removal_log_bytes", &self.removal_log_bytes)
+            .field("past_origins", &self.past_origins)
+            .field("cache_bytes", &self.cache_bytes)
+            .field("fresh_id", &self.fresh_id)
+            .finish_non_exhaustive()
+    }
+}

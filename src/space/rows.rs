@@ -1,0 +1,366 @@
+//! How the rows of a space are spelled.
+//!
+//! Each key starts with the space's number in this store, four bytes, highest first; the
+//! number never travels. A dot in a key is 24 bytes: replica, then seq, highest byte first.
+//!
+//! | table | key after the number | value |
+//! |---|---|---|
+//! | items | place, dot | past, payload |
+//! | dots | dot | item hash (16), flag *has a past* (1), place |
+//! | removals | dot | a [`Removal`] |
+//! | removal ages | commit (8) | runs of dots |
+//! | commits | commit (8) | runs of dots |
+//! | vectors | 0 vector or 1 staged (1), replica | seq (8) |
+//! | states | nothing | a [`State`] |
+
+use std::ops::ControlFlow;
+
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::{Cursor, DecodeError, Prefix, Problem, Put, limits};
+use crate::digest::ItemHash;
+use crate::storage::{KeyRange, Order, Read, StorageError, Table};
+
+/// The bytes of a dot in a key.
+pub(super) const DOT_BYTES: usize = 24;
+/// The bytes of a space's number in front of each key.
+pub(super) const SPACE_BYTES: usize = 4;
+
+pub(super) fn put_dot(out: &mut Vec<u8>, dot: Dot) {
+    out.extend_from_slice(dot.replica.as_bytes());
+    out.extend_from_slice(&dot.seq.get().to_be_bytes());
+}
+
+pub(super) fn space_key(space: u32) -> [u8; SPACE_BYTES] {
+    space.to_be_bytes()
+}
+
+/// The key of a row found by its dot: dots and removals.
+pub(super) fn dot_key(space: u32, dot: Dot) -> Vec<u8> {
+    let mut key = Vec::with_capacity(SPACE_BYTES + DOT_BYTES);
+    key.extend_from_slice(&space_key(space));
+    put_dot(&mut key, dot);
+    key
+}
+
+/// The dot at the end of a key.
+pub(super) fn dot_of_key(key: &[u8]) -> Result<Dot, DecodeError> {
+    let start = key.len().saturating_sub(DOT_BYTES);
+    Cursor::new("row key", key.get(start..).unwrap_or_default()).fixed_dot()
+}
+
+/// The key of an item: `place` may also be a prefix, then this is where its range starts.
+pub(super) fn item_key(space: u32, place: &[u8], dot: Option<Dot>) -> Vec<u8> {
+    let mut key = Vec::with_capacity(SPACE_BYTES + place.len() + DOT_BYTES);
+    key.extend_from_slice(&space_key(space));
+    key.extend_from_slice(place);
+    if let Some(dot) = dot {
+        put_dot(&mut key, dot);
+    }
+    key
+}
+
+/// Place and dot of an item's key.
+pub(super) fn split_item_key(key: &[u8]) -> Result<(&[u8], Dot), DecodeError> {
+    let place_end = key.len().saturating_sub(DOT_BYTES);
+    let place = key.get(SPACE_BYTES..place_end).unwrap_or_default();
+    Ok((place, dot_of_key(key)?))
+}
+
+pub(super) fn numbered_key(space: u32, number: u64) -> Vec<u8> {
+    [space_key(space).as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// Which of the vectors of a space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    /// What the space has seen.
+    Seen = 0,
+    /// Up to where a delta is staged.
+    Staged = 1,
+}
+
+pub(super) fn vector_key(space: u32, which: Which, replica: ReplicaId) -> Vec<u8> {
+    [space_key(space).as_slice(), &[which as u8], replica.as_bytes()].concat()
+}
+
+pub(super) fn read_vector(
+    rows: &dyn Read,
+    space: u32,
+    which: Which,
+) -> Result<VersionVector, StorageError> {
+    let from = [space_key(space).as_slice(), &[which as u8]].concat();
+    let to = after(&from);
+    let mut entries = Vec::new();
+    rows.scan(Table::Vectors, range(&from, &to), Order::Ascending, &mut |key, value| {
+        let replica = key.get(SPACE_BYTES + 1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
+        let seq = <[u8; 8]>::try_from(value).ok();
+        entries.push(replica.zip(seq));
+        ControlFlow::Continue(())
+    })?;
+    let entries: Option<Vec<_>> = entries
+        .into_iter()
+        .map(|e| e.map(|(id, seq)| (ReplicaId::from_bytes(id), Seq::new(u64::from_be_bytes(seq)))))
+        .collect();
+    entries
+        .and_then(VersionVector::from_sorted)
+        .ok_or_else(|| corrupt(Table::Vectors, &from, "not a version vector"))
+}
+
+/// The first key after all that start with `prefix`; empty where there is none.
+pub(super) fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
+}
+
+/// Keys from `from` up to `to`, where an empty `to` is the end of the table.
+pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> KeyRange<'a> {
+    KeyRange { from, to: (!to.is_empty()).then_some(to) }
+}
+
+/// The rows of a range, at most `most` of them, as owned pairs: so that a caller may write
+/// while it goes through them. Whether that was all.
+pub(super) fn batch(
+    rows: &dyn Read,
+    table: Table,
+    from: &[u8],
+    to: &[u8],
+    most: usize,
+) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool), StorageError> {
+    let mut found = Vec::new();
+    let mut whole = true;
+    rows.scan(table, range(from, to), Order::Ascending, &mut |key, value| {
+        if found.len() == most {
+            whole = false;
+            return ControlFlow::Break(());
+        }
+        found.push((key.to_vec(), value.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    Ok((found, whole))
+}
+
+pub(super) fn corrupt(table: Table, key: &[u8], reason: impl ToString) -> StorageError {
+    StorageError::Corrupt {
+        place: format!("{table:?} row {}", key.escape_ascii()),
+        reason: reason.to_string(),
+    }
+}
+
+/// The value of an item: its past, then its payload.
+pub(super) fn item_value(past: &VersionVector, payload: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + 20 * past.len() + payload.len());
+    value.put_vector(past);
+    value.extend_from_slice(payload);
+    value
+}
+
+/// The payload of an item's value; nothing of the past is made.
+pub(super) fn payload_of(value: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut cursor = Cursor::new("item row", value);
+    for _ in 0..cursor.count(17, limits::REMOVAL_ORIGINS)? {
+        cursor.replica()?;
+        cursor.seq()?;
+    }
+    Ok(cursor.take_rest())
+}
+
+pub(super) fn split_item_value(value: &[u8]) -> Result<(VersionVector, &[u8]), DecodeError> {
+    let mut cursor = Cursor::new("item row", value);
+    let past = cursor.vector(limits::REMOVAL_ORIGINS)?;
+    Ok((past, cursor.take_rest()))
+}
+
+/// What the row of a dot says.
+pub(super) struct DotRow<'a> {
+    pub(super) hash: ItemHash,
+    pub(super) has_past: bool,
+    pub(super) place: &'a [u8],
+}
+
+pub(super) fn dot_value(hash: ItemHash, has_past: bool, place: &[u8]) -> Vec<u8> {
+    [hash.as_bytes().as_slice(), &[u8::from(has_past)], place].concat()
+}
+
+pub(super) fn split_dot_value(value: &[u8]) -> Result<DotRow<'_>, DecodeError> {
+    let mut cursor = Cursor::new("dot row", value);
+    let hash = ItemHash::from_bytes(cursor.array()?);
+    let has_past = match cursor.u8()? {
+        0 => false,
+        1 => true,
+        other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
+    };
+    Ok(DotRow { hash, has_past, place: cursor.take_rest() })
+}
+
+/// What a pure removal leaves in the log: enough for another replica to do the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Exactly these dots, ascending: nothing that was removed had a past of its own.
+    Dots(Vec<Dot>),
+    /// All beneath the prefix whose dots the past covers.
+    Prefix {
+        /// Where.
+        prefix: Prefix,
+        /// Per origin of what was removed there, and of the pasts of that, the greatest seq.
+        past: VersionVector,
+    },
+}
+
+const REMOVAL_DOTS: u8 = 0;
+const REMOVAL_PREFIX: u8 = 1;
+
+impl Removal {
+    pub(super) fn to_row(&self) -> Vec<u8> {
+        let mut row = Vec::new();
+        match self {
+            Self::Dots(dots) => {
+                row.push(REMOVAL_DOTS);
+                row.put_varint(dots.len() as u64);
+                for dot in dots {
+                    put_dot(&mut row, *dot);
+                }
+            }
+            Self::Prefix { prefix, past } => {
+                row.push(REMOVAL_PREFIX);
+                row.put_bytes(prefix.as_bytes());
+                row.put_vector(past);
+            }
+        }
+        row
+    }
+
+    pub(super) fn from_row(row: &[u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new("removal row", row);
+        let removal = match cursor.u8()? {
+            REMOVAL_DOTS => {
+                let count = cursor.count(DOT_BYTES, limits::CHUNK_EVENTS)?;
+                let mut dots = Vec::with_capacity(count);
+                for _ in 0..count {
+                    dots.push(cursor.fixed_dot()?);
+                }
+                Self::Dots(dots)
+            }
+            REMOVAL_PREFIX => Self::Prefix {
+                prefix: Prefix::from_bytes(cursor.bytes(2 * limits::KEY_BYTES.end() + limits::PATH_BYTES + 2)?)?,
+                past: cursor.vector(limits::REMOVAL_ORIGINS)?,
+            },
+            other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
+        };
+        cursor.finish()?;
+        Ok(removal)
+    }
+
+    /// Whether a replica that has seen `seen` can hold anything of what was removed.
+    pub(super) fn concerns(&self, seen: &VersionVector) -> bool {
+        match self {
+            Self::Dots(dots) => dots.iter().any(|d| !seen.get(d.replica).is_zero()),
+            Self::Prefix { past, .. } => past.iter().any(|(r, _)| !seen.get(r).is_zero()),
+        }
+    }
+}
+
+/// Dots of one origin, `first` to `last`, that belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) replica: ReplicaId,
+    pub(super) first: Seq,
+    pub(super) last: Seq,
+}
+
+/// Runs of dots, growing by one dot at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Runs(pub(super) Vec<Run>);
+
+impl Runs {
+    pub(super) fn push(&mut self, dot: Dot) {
+        match self.0.last_mut() {
+            Some(run) if run.replica == dot.replica && run.last.next() == dot.seq => run.last = dot.seq,
+            _ => self.0.push(Run { replica: dot.replica, first: dot.seq, last: dot.seq }),
+        }
+    }
+
+    pub(super) fn to_row(&self) -> Vec<u8> {
+        let mut row = Vec::new();
+        row.put_varint(self.0.len() as u64);
+        for run in &self.0 {
+            row.extend_from_slice(run.replica.as_bytes());
+            row.put_varint(run.first.get());
+            row.put_varint(run.last.get() - run.first.get());
+        }
+        row
+    }
+
+    pub(super) fn from_row(row: &[u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new("commit row", row);
+        let count = cursor.count(18, usize::MAX)?;
+        let mut runs = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (replica, first) = (cursor.replica()?, cursor.seq()?);
+            let last = first
+                .get()
+                .checked_add(cursor.varint()?)
+                .ok_or_else(|| cursor.wrong(Problem::Overlong))?;
+            runs.push(Run { replica, first, last: Seq::new(last) });
+        }
+        cursor.finish()?;
+        Ok(Self(runs))
+    }
+}
+
+/// What a space keeps of itself in one row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// The number of the newest commit that changed the space.
+    pub(super) commit: u64,
+    /// Live items.
+    pub(super) items: u64,
+    /// Bytes of the removal log, keys and ages included.
+    pub(super) log_bytes: u64,
+    /// Rows ahead of the vector: items and removal records.
+    pub(super) staged: u64,
+    /// Whose delta is staged.
+    pub(super) staging_peer: Option<ReplicaId>,
+}
+
+impl State {
+    pub(super) fn to_row(&self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(40);
+        for n in [self.commit, self.items, self.log_bytes, self.staged] {
+            row.put_varint(n);
+        }
+        row.put_bytes(self.staging_peer.as_ref().map_or(&[], |peer| peer.as_bytes()));
+        row
+    }
+
+    pub(super) fn from_row(row: &[u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new("state row", row);
+        let mut state = Self {
+            commit: cursor.varint()?,
+            items: cursor.varint()?,
+            log_bytes: cursor.varint()?,
+            staged: cursor.varint()?,
+            staging_peer: None,
+        };
+        let mut peer = Cursor::new("staging peer", cursor.bytes(16)?);
+        if peer.remaining() > 0 {
+            state.staging_peer = Some(peer.replica()?);
+        }
+        cursor.finish()?;
+        Ok(state)
+    }
+}
+
+/// The state of a space; the empty one where it has none yet.
+pub(super) fn read_state(rows: &dyn Read, space: u32) -> Result<State, StorageError> {
+    let key = space_key(space);
+    match rows.get(Table::States, &key)? {
+        None => Ok(State::default()),
+        Some(row) => State::from_row(&row).map_err(|e| corrupt(Table::States, &key, e)),
+    }
+}

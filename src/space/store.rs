@@ -1,0 +1,256 @@
+//! Stores: one file, one replica, any number of spaces.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+
+use hashbrown::HashMap;
+
+use super::options::Options;
+use super::rows::{after, corrupt, range};
+use super::space::{Space, SpaceShared};
+use crate::causal::{HybridClock, Hlc, ReplicaId};
+use crate::codec::limits;
+use crate::error::{Error, UsageError, shown};
+use crate::storage::{Identity, MemoryStorage, Order, Read, Storage, StorageError, Table, Write};
+
+/// One replica: a file (or memory) that holds any number of spaces.
+///
+/// A handle, cheap to clone; all clones are the same store, which closes with the last.
+#[derive(Clone)]
+pub struct Store {
+    pub(super) shared: Arc<StoreShared>,
+}
+
+pub(super) struct StoreShared {
+    pub(super) storage: Box<dyn Storage>,
+    pub(super) options: Options,
+    spaces: Mutex<HashMap<Arc<str>, Arc<SpaceShared>>>,
+    writer: Mutex<Writer>,
+    /// The thread that writes now: a write within its own write would wait for itself.
+    writing: Mutex<Option<ThreadId>>,
+    /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
+    pub(super) feeds: AtomicU64,
+}
+
+/// What belongs to whoever writes.
+pub(super) struct Writer {
+    pub(super) clock: HybridClock,
+}
+
+const CLOCK_KEY: &[u8] = b"clock";
+const SPACES_KEY: &[u8] = b"spaces";
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these locks guard is whole between any two statements, so a panic elsewhere
+    // while one was held spoils nothing.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// Opens the store in this file, or makes one where none is. Beside it stands
+    /// `FILE.id`, which tells a restored or copied file from the one that wrote last.
+    ///
+    /// Takes milliseconds, however much it holds; nothing is loaded.
+    ///
+    /// # Errors
+    /// The file is open elsewhere, is no store or a newer one's, or cannot be read and written.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, Error> {
+        Self::open_with(path, Options::default())
+    }
+
+    /// [`Store::open`] with options.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn open_with(path: impl AsRef<std::path::Path>, options: Options) -> Result<Self, Error> {
+        let storage = crate::storage::RedbStorage::open(
+            path.as_ref(),
+            options.cache_bytes,
+            options.entropy.clone(),
+            options.fresh_id,
+        )?;
+        Self::on(Box::new(storage), options)
+    }
+
+    /// A store in memory, gone when the last handle is.
+    #[cfg(not(target_arch = "wasm32"))]
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::in_memory_with(Options::default())
+    }
+
+    /// A store in memory with options; also where there is no system to ask for time and
+    /// randomness.
+    #[must_use]
+    pub fn in_memory_with(options: Options) -> Self {
+        let mut id = [0; 16];
+        (options.entropy)(&mut id);
+        let storage = Box::new(MemoryStorage::new(ReplicaId::from_bytes(id)));
+        Self { shared: Arc::new(StoreShared::new(storage, options, HybridClock::default())) }
+    }
+
+    /// A store on a storage of the caller's.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn on(storage: Box<dyn Storage>, options: Options) -> Result<Self, Error> {
+        let row = storage.read()?.get(Table::Meta, CLOCK_KEY)?;
+        let clock = match row {
+            None => HybridClock::default(),
+            Some(row) => {
+                let bytes = <[u8; 8]>::try_from(row.as_slice())
+                    .map_err(|_| corrupt(Table::Meta, CLOCK_KEY, "not a timestamp"))?;
+                HybridClock::starting_at(Hlc::new(u64::from_be_bytes(bytes)))
+            }
+        };
+        Ok(Self { shared: Arc::new(StoreShared::new(storage, options, clock)) })
+    }
+
+    /// The space of this name. It comes to be with the first write; until then it is empty.
+    ///
+    /// # Errors
+    /// The name is empty or longer than [`limits::SPACE_NAME_BYTES`], or the storage failed.
+    pub fn space(&self, name: &str) -> Result<Space, Error> {
+        if !limits::SPACE_NAME_BYTES.contains(&name.len()) {
+            let limit = *limits::SPACE_NAME_BYTES.end();
+            return Err(UsageError::SpaceName { limit, found: name.len() }.into());
+        }
+        if let Some(shared) = lock(&self.shared.spaces).get(name) {
+            return Ok(Space::new(self.clone(), shared.clone()));
+        }
+        let made = Arc::new(SpaceShared::load(name, self)?);
+        let mut spaces = lock(&self.shared.spaces);
+        let shared = spaces.entry(made.name.clone()).or_insert(made);
+        Ok(Space::new(self.clone(), shared.clone()))
+    }
+
+    /// The names of the spaces that start with `prefix`, in order.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn spaces(&self, prefix: &str) -> Result<Vec<String>, Error> {
+        let from = prefix.as_bytes();
+        let to = after(from);
+        let mut names = Vec::new();
+        self.shared.storage.read()?.scan(
+            Table::Spaces,
+            range(from, &to),
+            Order::Ascending,
+            &mut |name, _| {
+                names.push(shown(name));
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(names)
+    }
+
+    /// The name under which this store writes.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.shared.storage.replica()
+    }
+
+    /// Whether the store was found to be a copy or put back, and took a fresh id.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.shared.storage.identity()
+    }
+
+    /// Bytes taken on disk; zero in memory.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn file_bytes(&self) -> Result<u64, Error> {
+        Ok(self.shared.storage.file_bytes()?)
+    }
+
+    /// Gives space that deletes have freed back to the file system. Takes time in
+    /// proportion to the file, and no snapshot may be held.
+    ///
+    /// # Errors
+    /// The storage failed, or a snapshot is held.
+    pub fn compact(&self) -> Result<(), Error> {
+        let _writer = self.shared.writer()?;
+        Ok(self.shared.storage.compact()?)
+    }
+}
+
+impl core::fmt::Debug for Store {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Store").field("replica", &self.replica()).finish_non_exhaustive()
+    }
+}
+
+/// Holds the right to write; says so to the thread that has it.
+pub(super) struct WriterGuard<'a> {
+    pub(super) writer: MutexGuard<'a, Writer>,
+    writing: &'a Mutex<Option<ThreadId>>,
+}
+
+impl Drop for WriterGuard<'_> {
+    fn drop(&mut self) {
+        *lock(self.writing) = None;
+    }
+}
+
+impl StoreShared {
+    fn new(storage: Box<dyn Storage>, options: Options, clock: HybridClock) -> Self {
+        Self {
+            storage,
+            options,
+            spaces: Mutex::new(HashMap::new()),
+            writer: Mutex::new(Writer { clock }),
+            writing: Mutex::new(None),
+            feeds: AtomicU64::new(1),
+        }
+    }
+
+    /// Waits for the right to write.
+    pub(super) fn writer(&self) -> Result<WriterGuard<'_>, Error> {
+        let me = std::thread::current().id();
+        if *lock(&self.writing) == Some(me) {
+            return Err(UsageError::NestedWrite.into());
+        }
+        let writer = lock(&self.writer);
+        *lock(&self.writing) = Some(me);
+        Ok(WriterGuard { writer, writing: &self.writing })
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        (self.options.clock)()
+    }
+}
+
+/// The number of a space in this store, if it has one.
+pub(super) fn number_of(rows: &dyn Read, name: &str) -> Result<Option<u32>, StorageError> {
+    rows.get(Table::Spaces, name.as_bytes())?
+        .map(|row| {
+            let number = <[u8; 4]>::try_from(row.as_slice());
+            number
+                .map(u32::from_be_bytes)
+                .map_err(|_| corrupt(Table::Spaces, name.as_bytes(), "not a number"))
+        })
+        .transpose()
+}
+
+/// Gives a space its number.
+pub(super) fn number_space(rows: &mut dyn Write, name: &str) -> Result<u32, StorageError> {
+    let wrong = || corrupt(Table::Meta, SPACES_KEY, "not a count of spaces");
+    let count = match rows.get(Table::Meta, SPACES_KEY)? {
+        None => 0,
+        Some(row) => u32::from_be_bytes(row.as_slice().try_into().map_err(|_| wrong())?),
+    };
+    let next = count.checked_add(1).ok_or_else(wrong)?;
+    rows.put(Table::Meta, SPACES_KEY, &next.to_be_bytes())?;
+    rows.put(Table::Spaces, name.as_bytes(), &count.to_be_bytes())?;
+    Ok(count)
+}
+
+/// Keeps the clock, so that it does not fall back behind what it has stamped.
+pub(super) fn save_clock(rows: &mut dyn Write, clock: &HybridClock) -> Result<(), StorageError> {
+    rows.put(Table::Meta, CLOCK_KEY, &clock.last().get().to_be_bytes())
+}
