@@ -3,4 +3,5 @@
 
 pub mod causal;
 pub mod codec;
+pub mod digest;
 pub mod storage;
