@@ -2,7 +2,7 @@
 
 use crate::causal::{Dot, ReplicaId};
 use crate::codec::DecodeError;
-use crate::crdt::CounterOverflow;
+use crate::crdt::rules::CounterOverflow;
 use crate::storage::StorageError;
 
 /// What can go wrong with a store. After an error the store is as it was.

@@ -3,4 +3,16 @@
 
 pub mod causal;
 pub mod codec;
+pub mod crdt;
+pub mod digest;
+mod error;
+#[cfg(rejoin_faults)]
+#[doc(hidden)]
+pub mod faults;
+#[cfg(not(rejoin_faults))]
+mod faults;
+pub mod space;
 pub mod storage;
+
+pub use error::{Error, PeerError, UsageError};
+pub use space::{Options, Snapshot, Space, Store, Tx};

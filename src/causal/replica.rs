@@ -77,3 +77,50 @@ impl FromStr for ReplicaId {
         Ok(Self(bits.to_be_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn text_and_back(high: u64, low: u64) -> bool {
+            let bits = (u128::from(high) << 64) | u128::from(low);
+            let id = ReplicaId::from_bytes(bits.to_be_bytes());
+            id.to_string().parse::<ReplicaId>() == Ok(id)
+        }
+
+        fn texts_sort_as_ids(a: u64, b: u64) -> bool {
+            let id = |n: u64| ReplicaId::from_bytes((u128::from(n) << 37).to_be_bytes());
+            id(a).cmp(&id(b)) == id(a).to_string().cmp(&id(b).to_string())
+        }
+
+        /// Whatever parses is what is printed: there is one spelling.
+        fn one_spelling(text: String, place: usize, letter: u8) -> bool {
+            let mut near = ReplicaId::from_bytes([0xa5; 16]).to_string().into_bytes();
+            near[place % TEXT_LEN] = letter % 128;
+            let near = String::from_utf8(near).unwrap();
+            [text, near].iter().all(|t| t.parse::<ReplicaId>().map_or(true, |id| id.to_string() == *t))
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        let id = ReplicaId::from_bytes([0xa5; 16]);
+        let text = id.to_string();
+        assert_eq!(text.len(), TEXT_LEN);
+        for wrong in [
+            text.to_uppercase(),
+            format!("{text}0"),
+            text[1..].to_string(),
+            format!("8{}", &text[1..]), // above 128 bits
+            format!("{}l", &text[1..]), // a letter that is not in the alphabet
+            "é".repeat(13),             // 26 bytes, 13 characters
+            String::new(),
+        ] {
+            assert_eq!(wrong.parse::<ReplicaId>().unwrap_err().found, wrong);
+        }
+        let long = "0".repeat(1000).parse::<ReplicaId>().unwrap_err();
+        assert_eq!(long.found.len(), 40);
+    }
+}

@@ -241,3 +241,107 @@ impl<'de> Deserialize<'de> for VersionVector {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+    use std::collections::BTreeMap;
+
+    type Raw = Vec<(u8, u8)>;
+
+    /// A vector of few replicas and small seqs, and the same as a plain map.
+    fn of(raw: &Raw) -> (VersionVector, BTreeMap<ReplicaId, Seq>) {
+        let entries = raw
+            .iter()
+            .map(|&(r, s)| (ReplicaId::from_bytes([r % 4; 16]), Seq::new(u64::from(s % 5))));
+        let mut oracle = BTreeMap::new();
+        for (replica, seq) in entries.clone().filter(|e| !e.1.is_zero()) {
+            let kept = oracle.entry(replica).or_insert(seq);
+            *kept = seq.max(*kept);
+        }
+        (entries.collect(), oracle)
+    }
+
+    fn join(left: &VersionVector, right: &VersionVector) -> VersionVector {
+        let mut joined = left.clone();
+        joined.join(right);
+        joined
+    }
+
+    fn canonical(vector: &VersionVector) -> bool {
+        VersionVector::from_sorted(vector.iter()).as_ref() == Some(vector)
+    }
+
+    quickcheck! {
+        fn is_a_map_to_the_greatest_seq(raw: Raw) -> bool {
+            let (vector, oracle) = of(&raw);
+            let mut advanced = VersionVector::new();
+            for &(r, s) in &raw {
+                let replica = ReplicaId::from_bytes([r % 4; 16]);
+                advanced.advance(Dot::new(replica, Seq::new(u64::from(s % 5))));
+            }
+            vector.iter().eq(oracle) && advanced == vector && canonical(&vector)
+        }
+
+        fn join_and_meet_are_a_lattice(a: Raw, b: Raw, c: Raw) -> bool {
+            let (a, b, c) = (of(&a).0, of(&b).0, of(&c).0);
+            join(&a, &b) == join(&b, &a)
+                && a.meet(&b) == b.meet(&a)
+                && join(&a, &join(&b, &c)) == join(&join(&a, &b), &c)
+                && a.meet(&b.meet(&c)) == a.meet(&b).meet(&c)
+                && join(&a, &a) == a && a.meet(&a) == a
+                && join(&a, &a.meet(&b)) == a && a.meet(&join(&a, &b)) == a
+                && canonical(&join(&a, &b)) && canonical(&a.meet(&b))
+        }
+
+        fn compare_is_the_order_of_the_lattice(a: Raw, b: Raw) -> bool {
+            let (a, b) = (of(&a).0, of(&b).0);
+            let (above, below) = (join(&a, &b) == a, join(&a, &b) == b);
+            let expected = match (above, below) {
+                (true, true) => Causality::Equal,
+                (true, false) => Causality::After,
+                (false, true) => Causality::Before,
+                (false, false) => Causality::Concurrent,
+            };
+            let turned = match expected {
+                Causality::After => Causality::Before,
+                Causality::Before => Causality::After,
+                same => same,
+            };
+            a.compare(&b) == expected && b.compare(&a) == turned
+                && a.covers(&b) == above
+                && (expected == Causality::Equal) == (a == b)
+        }
+
+        fn beyond_is_what_the_other_lacks(a: Raw, b: Raw) -> bool {
+            let (a, b) = (of(&a).0, of(&b).0);
+            let beyond = a.beyond(&b);
+            join(&b, &beyond) == join(&a, &b)
+                && beyond.iter().all(|(r, seq)| seq > b.get(r))
+                && canonical(&beyond)
+        }
+
+        fn survives_serialisation(a: Raw) -> bool {
+            let vector = of(&a).0;
+            let bytes = postcard::to_allocvec(&vector).unwrap();
+            let json = serde_json::to_string(&vector).unwrap();
+            postcard::from_bytes::<VersionVector>(&bytes).unwrap() == vector
+                && serde_json::from_str::<VersionVector>(&json).unwrap() == vector
+        }
+    }
+
+    #[test]
+    fn a_vector_that_is_not_in_its_one_spelling_is_refused() {
+        let entry = |r: u8, s: u64| (ReplicaId::from_bytes([r; 16]), Seq::new(s));
+        for entries in [
+            vec![entry(2, 1), entry(1, 1)], // out of order
+            vec![entry(1, 1), entry(1, 2)], // doubled
+            vec![entry(1, 0)],              // nothing seen
+        ] {
+            let bytes = postcard::to_allocvec(&entries).unwrap();
+            assert!(postcard::from_bytes::<VersionVector>(&bytes).is_err());
+            assert_eq!(VersionVector::from_sorted(entries), None);
+        }
+    }
+}

@@ -15,6 +15,9 @@ pub const PATH_STEPS: usize = 32;
 /// what an element may take. Paths stand in the keys of the ordered tables.
 pub const PATH_BYTES: usize = 4 * KIB;
 
+/// Bytes of an encoded place, at most: a key of zeros takes two bytes for each.
+pub const PLACE_BYTES: usize = 2 * *KEY_BYTES.end() + 2 + PATH_BYTES;
+
 /// Bytes of one value. Larger things belong in files of their own, named by a value.
 pub const VALUE_BYTES: usize = 8 * MIB;
 

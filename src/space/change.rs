@@ -18,7 +18,7 @@ use crate::faults::fault;
 use crate::storage::StorageError;
 
 /// Removed dots that are collected one by one before only the past is kept.
-const RECORD_DOTS: usize = 64;
+pub(super) const RECORD_DOTS: usize = 64;
 
 /// A transaction of local events in one space.
 pub(crate) struct Change<'t> {
@@ -57,7 +57,7 @@ impl Change<'_> {
     /// The payload of a register: the writer's timestamp, then the value.
     pub(crate) fn stamped(&mut self, value: &[u8]) -> Vec<u8> {
         let now = self.clock.tick(self.now_ms);
-        [now.get().to_be_bytes().as_slice(), value].concat()
+        [now.to_be_bytes().as_slice(), value].concat()
     }
 
     /// Adds to a counter: by the shared rule, which of our own rows the new one replaces.

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::codec::limits::{MIB, PAST_ORIGINS};
-use crate::storage::Entropy;
 
 /// Milliseconds since 1970, as the application's clock has them.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Fills a slice with random bytes.
+pub type Randomness = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// What a store is told when it is opened. All has a default but, in a browser, clock and
 /// randomness.
@@ -17,7 +19,7 @@ pub struct Options {
     /// last-writer-wins register, and nothing else.
     pub clock: Clock,
     /// Where randomness comes from: ids and nonces. It must be unpredictable.
-    pub entropy: Entropy,
+    pub entropy: Randomness,
     /// Bytes of removal records kept for each space, 64 MiB at first. What a log has
     /// forgotten costs a later session a walk of the digest, and nothing is lost.
     pub removal_log_bytes: u64,
@@ -33,7 +35,7 @@ pub struct Options {
 impl Options {
     /// The defaults, with this clock and this randomness.
     #[must_use]
-    pub fn with(clock: Clock, entropy: Entropy) -> Self {
+    pub fn with(clock: Clock, entropy: Randomness) -> Self {
         Self {
             clock,
             entropy,

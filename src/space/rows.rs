@@ -247,7 +247,7 @@ impl Removal {
                 Self::Dots(dots)
             }
             REMOVAL_PREFIX => Self::Prefix {
-                prefix: Prefix::from_bytes(cursor.bytes(2 * limits::KEY_BYTES.end() + limits::PATH_BYTES + 2)?)?,
+                prefix: Prefix::from_bytes(cursor.bytes(limits::PLACE_BYTES)?)?,
                 past: cursor.vector(limits::REMOVAL_ORIGINS)?,
             },
             other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
@@ -259,7 +259,7 @@ impl Removal {
     /// Whether a replica that has seen `seen` can hold anything of what was removed.
     pub(super) fn concerns(&self, seen: &VersionVector) -> bool {
         match self {
-            Self::Dots(dots) => dots.iter().any(|d| !seen.get(d.replica).is_zero()),
+            Self::Dots(dots) => dots.iter().any(|dot| seen.contains(*dot)),
             Self::Prefix { past, .. } => past.iter().any(|(r, _)| !seen.get(r).is_zero()),
         }
     }

@@ -174,7 +174,7 @@ impl Space {
         let mut guard = shared.writer().map_err(E::from)?;
         let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
         let mut clock = guard.writer.clock.clone();
-        let done = self.in_batch(Durability::Immediate, |batch| {
+        let done = self.in_batch::<R, E>(Durability::Immediate, |batch| {
             let (done, change) = work(Change {
                 batch,
                 replica,

@@ -70,7 +70,7 @@ impl Store {
         let storage = crate::storage::RedbStorage::open(
             path.as_ref(),
             options.cache_bytes,
-            options.entropy.clone(),
+            &mut |bytes| (options.entropy)(bytes),
             options.fresh_id,
         )?;
         Self::on(Box::new(storage), options)
@@ -104,7 +104,7 @@ impl Store {
             Some(row) => {
                 let bytes = <[u8; 8]>::try_from(row.as_slice())
                     .map_err(|_| corrupt(Table::Meta, CLOCK_KEY, "not a timestamp"))?;
-                HybridClock::starting_at(Hlc::new(u64::from_be_bytes(bytes)))
+                HybridClock::after(Hlc::from_be_bytes(bytes))
             }
         };
         Ok(Self { shared: Arc::new(StoreShared::new(storage, options, clock)) })
@@ -252,5 +252,5 @@ pub(super) fn number_space(rows: &mut dyn Write, name: &str) -> Result<u32, Stor
 
 /// Keeps the clock, so that it does not fall back behind what it has stamped.
 pub(super) fn save_clock(rows: &mut dyn Write, clock: &HybridClock) -> Result<(), StorageError> {
-    rows.put(Table::Meta, CLOCK_KEY, &clock.last().get().to_be_bytes())
+    rows.put(Table::Meta, CLOCK_KEY, &clock.last().to_be_bytes())
 }

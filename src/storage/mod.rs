@@ -13,9 +13,13 @@
 
 use core::ops::ControlFlow;
 
+use crate::causal::ReplicaId;
+
 mod error;
+mod memory;
 
 pub use error::StorageError;
+pub use memory::MemoryStorage;
 
 /// The tables, all of them raw bytes to raw bytes in byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,4 +181,31 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The storage failed.
     fn check(&self) -> Result<bool, StorageError>;
+
+    /// The replica whose store this is. It does not change while the store is open.
+    fn replica(&self) -> ReplicaId;
+
+    /// How the store came by its [`replica`](Storage::replica) when it was opened.
+    fn identity(&self) -> Identity;
+}
+
+/// Where random bytes come from: fills the whole slice. The storage draws nothing itself.
+///
+/// The bytes must be unpredictable and never the same twice: names and nonces are made of
+/// them.
+pub type Entropy<'a> = &'a mut dyn FnMut(&mut [u8]);
+
+/// How a store came by its [`ReplicaId`] when it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// It was made just now.
+    Created,
+    /// It goes on under the name it had.
+    Kept,
+    /// It took a fresh name, because the one it had may live on elsewhere: the store was
+    /// copied, restored from a backup or lost its identity file, or the caller asked for it.
+    Fresh {
+        /// The name it had.
+        previous: ReplicaId,
+    },
 }

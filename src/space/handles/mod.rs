@@ -17,6 +17,7 @@ pub use flag::{DwFlag, EwFlag};
 pub use map::Map;
 pub use register::{LwwRegister, MvRegister};
 pub use set::{RwSet, Set};
+pub(crate) use register::split_stamp;
 pub use value::{ReadContext, Replacing, Siblings};
 
 use serde::Serialize;

@@ -51,7 +51,7 @@ pub(crate) fn split_stamp(payload: &[u8]) -> Result<(Hlc, &[u8]), StorageError> 
     debug_assert_eq!(STAMP_BYTES, size_of::<u64>());
     let mut cursor = Cursor::new("register", payload);
     let stamp = cursor.array().map_err(|e| corrupt(Table::Items, b"", e))?;
-    Ok((Hlc::new(u64::from_be_bytes(stamp)), cursor.take_rest()))
+    Ok((Hlc::from_be_bytes(stamp), cursor.take_rest()))
 }
 
 macro_rules! register_handle {

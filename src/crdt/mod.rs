@@ -1,0 +1,3 @@
+//! Conflict-free values.
+
+pub mod rules;

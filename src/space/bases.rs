@@ -1,0 +1,129 @@
+//! What was proven common with whom: so that the next hello need only say what changed.
+//!
+//! Rows of the table under the space's number: `00 ‖ hash (16)` → vector, and
+//! `01 ‖ peer (16)` → when last met (8), hash (16). Vectors are shared where equal.
+
+use std::ops::ControlFlow;
+
+use super::rows::{after, corrupt, range, space_key};
+use super::space::Space;
+use super::store::number_of;
+use crate::causal::{ReplicaId, VersionVector};
+use crate::codec::{Cursor, Put, limits};
+use crate::error::Error;
+use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict};
+
+/// Names a vector by its content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct VectorHash(pub(crate) [u8; 16]);
+
+impl VectorHash {
+    pub(crate) fn of(vector: &VersionVector) -> Self {
+        let mut bytes = Vec::with_capacity(8 + 20 * vector.len());
+        bytes.put_vector(vector);
+        let hash = blake3::derive_key("rejoin 2026 version vector", &bytes);
+        Self(hash.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+const VECTORS: u8 = 0;
+const PEERS: u8 = 1;
+
+fn vector_key(space: u32, hash: VectorHash) -> Vec<u8> {
+    [space_key(space).as_slice(), &[VECTORS], &hash.0].concat()
+}
+
+struct Met {
+    peer: ReplicaId,
+    at: u64,
+    hash: VectorHash,
+}
+
+impl Met {
+    fn key(space: u32, peer: ReplicaId) -> Vec<u8> {
+        [space_key(space).as_slice(), &[PEERS], peer.as_bytes()].concat()
+    }
+
+    /// Everybody remembered, the one met last at the end.
+    fn all(rows: &dyn Read, space: u32) -> Result<Vec<Self>, StorageError> {
+        let from = [space_key(space).as_slice(), &[PEERS]].concat();
+        let to = after(&from);
+        let (mut met, mut wrong) = (Vec::new(), None);
+        rows.scan(Table::Bases, range(&from, &to), Order::Ascending, &mut |key, value| {
+            let peer = key.get(from.len()..).and_then(|id| id.try_into().ok());
+            let at = value.first_chunk::<8>().map(|at| u64::from_be_bytes(*at));
+            let hash = value.get(8..).and_then(|hash| hash.try_into().ok());
+            match (peer, at, hash) {
+                (Some(peer), Some(at), Some(hash)) => {
+                    let peer = ReplicaId::from_bytes(peer);
+                    met.push(Self { peer, at, hash: VectorHash(hash) });
+                }
+                _ => wrong = Some(corrupt(Table::Bases, key, "not a peer's base")),
+            }
+            ControlFlow::Continue(())
+        })?;
+        met.sort_by_key(|met| met.at);
+        wrong.map_or(Ok(met), Err)
+    }
+}
+
+impl Space {
+    /// The vector of this hash, if it was proven common with anybody remembered.
+    pub(crate) fn base(&self, hash: VectorHash) -> Result<Option<VersionVector>, Error> {
+        let snapshot = self.snapshot()?;
+        let Some(space) = snapshot.space else { return Ok(None) };
+        let key = vector_key(space, hash);
+        let Some(row) = snapshot.rows.get(Table::Bases, &key)? else { return Ok(None) };
+        let mut cursor = Cursor::new("base", &row);
+        let vector = cursor.vector(limits::VECTOR_REPLICAS);
+        Ok(Some(vector.map_err(|e| corrupt(Table::Bases, &key, e))?))
+    }
+
+    /// The hash of the vector last proven common with `peer`, or with whoever was met last.
+    pub(crate) fn base_with(&self, peer: Option<ReplicaId>) -> Result<Option<VectorHash>, Error> {
+        let snapshot = self.snapshot()?;
+        let Some(space) = snapshot.space else { return Ok(None) };
+        let met = Met::all(&*snapshot.rows, space)?;
+        let found = match peer {
+            None => met.last(),
+            Some(peer) => met.iter().find(|met| met.peer == peer),
+        };
+        Ok(found.map(|met| met.hash))
+    }
+
+    /// Remembers that `vector` was proven common with `peer`. A crash may forget it again,
+    /// which costs a round trip and nothing else.
+    pub(crate) fn save_base(&self, peer: ReplicaId, vector: &VersionVector) -> Result<(), Error> {
+        let hash = VectorHash::of(vector);
+        if self.base_with(None)? == Some(hash) && self.base_with(Some(peer))? == Some(hash) {
+            return Ok(());
+        }
+        let _writer = self.store.shared.writer()?;
+        let name = &self.shared.name;
+        self.store.shared.storage.write(Durability::Eventual, &mut |rows| {
+            let Some(space) = number_of(rows, name)? else { return Ok(Verdict::Abort) };
+            let mut met = Met::all(rows, space)?;
+            let at = met.last().map_or(1, |last| last.at.saturating_add(1));
+            let mut gone: Vec<Met> = Vec::new();
+            if let Some(known) = met.iter().position(|met| met.peer == peer) {
+                gone.push(met.remove(known));
+            } else if met.len() >= limits::BASES {
+                let oldest = met.remove(0);
+                rows.delete(Table::Bases, &Met::key(space, oldest.peer))?;
+                gone.push(oldest);
+            }
+            let row = [at.to_be_bytes().as_slice(), &hash.0].concat();
+            rows.put(Table::Bases, &Met::key(space, peer), &row)?;
+            let mut bytes = Vec::new();
+            bytes.put_vector(vector);
+            rows.put(Table::Bases, &vector_key(space, hash), &bytes)?;
+            for gone in gone {
+                if gone.hash != hash && met.iter().all(|met| met.hash != gone.hash) {
+                    rows.delete(Table::Bases, &vector_key(space, gone.hash))?;
+                }
+            }
+            Ok(Verdict::Commit)
+        })?;
+        Ok(())
+    }
+}

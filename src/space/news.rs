@@ -1,0 +1,233 @@
+//! Sending: what lies beyond what another replica has seen, a chunk at a time.
+
+use std::ops::ControlFlow;
+
+use super::chunk::{Chunk, Claim, Event, Last};
+use super::rows::{
+    DotRow, Removal, corrupt, dot_key, dot_of_key, item_key, range, split_dot_value,
+    split_item_value,
+};
+use super::space::Space;
+use super::view::Snapshot;
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::limits;
+use crate::digest;
+use crate::error::Error;
+#[cfg(rejoin_faults)]
+use crate::faults::fault;
+use crate::storage::{Order, StorageError, Table};
+
+/// Rows that a pass reads before it looks at them.
+const PASS_ROWS: usize = 512;
+
+/// Goes through what lies beyond what a peer has seen, in (origin, seq) order, straight
+/// from the index of dots: no search, no hashing, and no snapshot held between chunks.
+pub(crate) struct Outgoing {
+    /// What the peer had when this began: its vector and what it had staged from here.
+    known: VersionVector,
+    /// Up to where it was sent. A vector, so that a write of an origin already passed is
+    /// not missed.
+    cursor: VersionVector,
+    /// Our vector when this began: a removal up to here concerns the peer only where it
+    /// had the removed item before, since we sent it none that was already dead.
+    start: Option<VersionVector>,
+    #[cfg(rejoin_faults)]
+    early: Option<Snapshot>,
+}
+
+impl Outgoing {
+    /// To a peer that has seen `known` and holds `staged` from us beyond that.
+    pub(crate) fn new(known: &VersionVector, staged: &VersionVector) -> Self {
+        let mut cursor = known.clone();
+        cursor.join(staged);
+        Self {
+            known: cursor.clone(),
+            cursor,
+            start: None,
+            #[cfg(rejoin_faults)]
+            early: None,
+        }
+    }
+
+    /// Keeps the snapshot that a fault is to be made of.
+    #[cfg(rejoin_faults)]
+    pub(crate) fn look_early(&mut self, space: &Space) -> Result<(), Error> {
+        self.early = Some(space.snapshot()?);
+        Ok(())
+    }
+
+    /// The next chunk, of about [`limits::CHUNK_BYTES`]. Where it reaches the end it is the
+    /// last: its vector says what lies beyond `told`, which is what the peer knows us to
+    /// have seen, and with it go claims on `blocks` at `cut`.
+    pub(crate) fn next(
+        &mut self,
+        space: &Space,
+        told: &VersionVector,
+        blocks: &[(ReplicaId, u64)],
+        cut: &VersionVector,
+    ) -> Result<Chunk, Error> {
+        let snapshot = space.snapshot_to_show()?;
+        let vector = snapshot.vector.clone();
+        #[cfg(rejoin_faults)]
+        let (snapshot, early) = match &self.early {
+            Some(early) if fault!(FinalVectorReadLate) => (early.clone(), early.clone()),
+            Some(early) if fault!(LiveSetReadBeforeTheVector) => (snapshot, early.clone()),
+            _ => (snapshot.clone(), snapshot),
+        };
+        #[cfg(not(rejoin_faults))]
+        let early = &snapshot;
+        let start = self.start.get_or_insert_with(|| (*vector).clone());
+        let mut reading = Reading {
+            snapshot: &snapshot,
+            known: &self.known,
+            start,
+            chunk: Chunk::default(),
+            bytes: 0,
+        };
+        for (origin, top) in snapshot.vector.beyond(&self.cursor).iter() {
+            let from = self.cursor.get(origin).next();
+            let reached = reading.origin(origin, from, top, &self.cursor)?;
+            reading.chunk.upto.advance(Dot::new(origin, reached));
+            if reached < top {
+                break;
+            }
+        }
+        let mut chunk = reading.chunk;
+        self.cursor.join(&chunk.upto);
+        if self.cursor.covers(&snapshot.vector) {
+            let mut claims = Vec::new();
+            if let Some(number) = early.space {
+                for (origin, block) in blocks {
+                    let bits = digest::live_bits(
+                        &*early.rows, number, &early.vector, cut, *origin, *block,
+                    )?;
+                    claims.push(Claim { origin: *origin, block: *block, bits });
+                }
+            }
+            chunk.last = Some(Last { vector: vector.beyond(told), claims });
+        }
+        Ok(chunk)
+    }
+
+    /// Whether our vector has anything beyond what was sent.
+    pub(crate) fn behind(&self, space: &Space) -> Result<bool, Error> {
+        Ok(!self.cursor.covers(&space.snapshot()?.vector))
+    }
+}
+
+struct Reading<'a> {
+    snapshot: &'a Snapshot,
+    known: &'a VersionVector,
+    start: &'a VersionVector,
+    chunk: Chunk,
+    bytes: usize,
+}
+
+impl Reading<'_> {
+    /// Reads the events of one origin until the chunk is full; up to where.
+    fn origin(
+        &mut self,
+        origin: ReplicaId,
+        mut from: Seq,
+        top: Seq,
+        cursor: &VersionVector,
+    ) -> Result<Seq, StorageError> {
+        loop {
+            // The two tables are read in step: up to where both were read whole.
+            let (dots, dots_to) = self.pass(Table::Dots, origin, from, top)?;
+            let (removals, removals_to) = self.pass(Table::Removals, origin, from, top)?;
+            let to = dots_to.min(removals_to);
+            let mut removals = removals.into_iter().peekable();
+            for (dot, row) in dots.into_iter().filter(|(dot, _)| dot.seq <= to) {
+                while let Some((before, row)) = removals.next_if(|(r, _)| r.seq < dot.seq) {
+                    self.removal(before, &row, cursor)?;
+                    if self.full() {
+                        return Ok(before.seq);
+                    }
+                }
+                self.item(dot, &row)?;
+                if self.full() {
+                    return Ok(dot.seq);
+                }
+            }
+            for (dot, row) in removals.filter(|(dot, _)| dot.seq <= to) {
+                self.removal(dot, &row, cursor)?;
+                if self.full() {
+                    return Ok(dot.seq);
+                }
+            }
+            if to >= top {
+                return Ok(top);
+            }
+            from = to.next();
+        }
+    }
+
+    /// Some rows of an origin from a seq on, and up to which seq these are all.
+    fn pass(
+        &self,
+        table: Table,
+        origin: ReplicaId,
+        from: Seq,
+        top: Seq,
+    ) -> Result<(Vec<(Dot, Vec<u8>)>, Seq), StorageError> {
+        let Some(space) = self.snapshot.space else { return Ok((Vec::new(), top)) };
+        let start = dot_key(space, Dot::new(origin, from));
+        let mut end = dot_key(space, Dot::new(origin, top));
+        end.push(0);
+        let mut found = Vec::new();
+        let mut wrong = None;
+        let rows = &self.snapshot.rows;
+        rows.scan(table, range(&start, &end), Order::Ascending, &mut |key, value| {
+            match dot_of_key(key) {
+                Ok(dot) => found.push((dot, value.to_vec())),
+                Err(e) => wrong = Some(corrupt(table, key, e)),
+            }
+            if found.len() < PASS_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        let to = match found.last() {
+            Some((dot, _)) if found.len() == PASS_ROWS => dot.seq,
+            _ => top,
+        };
+        Ok((found, to))
+    }
+
+    fn item(&mut self, dot: Dot, row: &[u8]) -> Result<(), StorageError> {
+        let Some(space) = self.snapshot.space else { return Ok(()) };
+        let DotRow { place, .. } = split_dot_value(row).map_err(|e| corrupt(Table::Dots, row, e))?;
+        let key = item_key(space, place, Some(dot));
+        let Some(value) = self.snapshot.rows.get(Table::Items, &key)? else {
+            return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
+        };
+        let (past, payload) = split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+        self.bytes += 8 + place.len() + 20 * past.len() + payload.len();
+        let event = Event::Item { place: place.to_vec(), past, payload: payload.to_vec() };
+        self.chunk.events.push((dot, event));
+        Ok(())
+    }
+
+    fn removal(
+        &mut self,
+        dot: Dot,
+        row: &[u8],
+        cursor: &VersionVector,
+    ) -> Result<(), StorageError> {
+        let removal = Removal::from_row(row).map_err(|e| corrupt(Table::Removals, row, e))?;
+        let seen = if self.start.contains(dot) { self.known } else { cursor };
+        if removal.concerns(seen) {
+            self.bytes += match &removal {
+                Removal::Dots(dots) => 4 + 4 * dots.len(),
+                Removal::Prefix { prefix, past } => 4 + prefix.as_bytes().len() + 20 * past.len(),
+            };
+            self.chunk.events.push((dot, Event::Removal(removal)));
+        }
+        Ok(())
+    }
+
+    fn full(&self) -> bool {
+        self.bytes >= limits::CHUNK_BYTES || self.chunk.events.len() >= limits::CHUNK_EVENTS
+    }
+}

@@ -1,0 +1,262 @@
+//! Receiving: chunks are staged, the last one commits.
+//!
+//! A staged row stands in its final table already; since its dot is ahead of the vector it
+//! is not there for anybody, and nothing is written twice. A delta of one chunk, the usual
+//! case, is one commit and needs no staging.
+//!
+//! One large delta is staged per space at a time. Others wait while it makes progress, and
+//! take its place when it does not; a cut keeps what is staged, and the *same* peer
+//! resumes behind it. Another peer's staging vouches for nothing: suppose A stages half of
+//! its items and is cut; C resumes behind that, and its vector covers what A had staged and
+//! C had long removed: the item would come back to life under C's vector.
+
+use std::sync::atomic::Ordering;
+
+use hashbrown::HashSet;
+
+use super::batch::Batch;
+use super::chunk::{Chunk, Claim, Event};
+use super::handles::split_stamp;
+use super::rows::{Which, read_vector};
+use super::space::Space;
+use super::store::{lock, save_clock};
+use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
+use crate::codec::{Kind, place};
+use crate::digest;
+use crate::error::{Error, PeerError};
+use crate::faults::fault;
+use crate::storage::{Durability, StorageError};
+
+/// How long a delta that makes no progress keeps its place, in milliseconds.
+pub(crate) const STAGING_PATIENCE_MS: u64 = 10_000;
+
+/// How far ahead of the wall clock here a remote timestamp may be and still be followed,
+/// in milliseconds: a day. The data is taken in any case.
+const CLOCK_AHEAD_MS: u64 = 86_400_000;
+
+/// Chunks staged between two that are made sure to be on disk.
+const CHUNKS_A_SYNC: u32 = 16;
+
+/// Which session feeds the staging.
+pub(super) struct Feeder {
+    id: u64,
+    progress_ms: u64,
+}
+
+/// A session's side of the staging: who feeds it, and whether it holds the place.
+pub(crate) struct Incoming {
+    space: Space,
+    peer: ReplicaId,
+    id: u64,
+    holds: bool,
+    chunks: u32,
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let mut feeder = lock(&self.space.shared.feeder);
+        if feeder.as_ref().is_some_and(|feeder| feeder.id == self.id) {
+            *feeder = None;
+        }
+    }
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It was the last: the vector has moved; so many items were dropped by claims.
+    Committed {
+        /// Items dropped because of claims.
+        repaired: u64,
+    },
+    /// It is kept until the last one comes.
+    Staged,
+    /// Another delta is being staged and makes progress: offer it again later.
+    Busy,
+    /// Another session took this one's place.
+    Displaced,
+}
+
+impl Incoming {
+    /// The side of a new session with `peer`. Where a delta of the same peer was cut, this
+    /// takes its place over, and says up to where it is staged.
+    pub(crate) fn open(
+        space: &Space,
+        peer: ReplicaId,
+        now_ms: u64,
+    ) -> Result<(Self, VersionVector), Error> {
+        let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
+        let mut incoming = Self { space: space.clone(), peer, id, holds: false, chunks: 0 };
+        let snapshot = space.snapshot()?;
+        let resumes = match snapshot.state.staging_peer {
+            Some(staged) => staged == peer || fault!(AnotherPeersStagingResumed),
+            None => false,
+        };
+        let Some(number) = snapshot.space.filter(|_| resumes) else {
+            return Ok((incoming, VersionVector::new()));
+        };
+        *lock(&space.shared.feeder) = Some(Feeder { id, progress_ms: now_ms });
+        incoming.holds = true;
+        let staged = read_vector(&*snapshot.rows, number, Which::Staged)?;
+        Ok((incoming, staged))
+    }
+
+    /// Takes a chunk: stages it, or commits where it is the last. `cut` is what claims are about.
+    ///
+    /// # Errors
+    /// The peer names events of ours that we never made, or the storage failed; nothing has
+    /// changed then.
+    pub(crate) fn take(
+        &mut self,
+        chunk: &Chunk,
+        cut: &VersionVector,
+        now_ms: u64,
+    ) -> Result<Taken, Error> {
+        self.check(chunk)?;
+        let stages = chunk.last.is_none() || self.holds;
+        let mut takes_place = false;
+        if stages {
+            let mut feeder = lock(&self.space.shared.feeder);
+            let other = feeder.as_ref().filter(|feeder| feeder.id != self.id);
+            match other {
+                _ if !self.holds => {
+                    let waits = |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
+                    if other.is_some_and(waits) {
+                        return Ok(Taken::Busy);
+                    }
+                    takes_place = true;
+                }
+                Some(_) => return Ok(Taken::Displaced),
+                None => {}
+            }
+            *feeder = Some(Feeder { id: self.id, progress_ms: now_ms });
+        }
+        let taken = self.commit(chunk, cut, now_ms, stages, takes_place)?;
+        self.holds = stages && taken == Taken::Staged;
+        if stages && !self.holds {
+            *lock(&self.space.shared.feeder) = None;
+        }
+        Ok(taken)
+    }
+
+    /// Refuses events in our name that we never made, and a delta whose end does not
+    /// cover what it brought.
+    fn check(&self, chunk: &Chunk) -> Result<(), Error> {
+        let own = self.space.store.replica();
+        let stated = chunk.upto.get(own);
+        let last = chunk.last.as_ref().map_or(Seq::ZERO, |last| last.vector.get(own));
+        check_own_future(&self.space, stated.max(last))?;
+        let Some(last) = &chunk.last else { return Ok(()) };
+        let seen = self.space.snapshot()?.vector;
+        let beyond = |e: &(ReplicaId, Seq)| e.1 > last.vector.get(e.0).max(seen.get(e.0));
+        if chunk.upto.iter().any(|entry| beyond(&entry)) {
+            return Err(PeerError::Protocol { what: "a delta that leads beyond its own vector" }.into());
+        }
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        chunk: &Chunk,
+        cut: &VersionVector,
+        now_ms: u64,
+        stages: bool,
+        takes_place: bool,
+    ) -> Result<Taken, Error> {
+        let space = &self.space;
+        self.chunks += 1;
+        let durability = match chunk.last {
+            None if !self.chunks.is_multiple_of(CHUNKS_A_SYNC) => Durability::Eventual,
+            _ => Durability::Immediate,
+        };
+        let mut guard = space.store.shared.writer()?;
+        let mut clock = guard.writer.clock;
+        let peer = self.peer;
+        let taken = space.in_batch::<Taken, Error>(durability, |mut batch| {
+            if takes_place {
+                batch.clear_staging()?;
+                batch.state.staging_peer = Some(peer);
+            }
+            let Some(last) = &chunk.last else {
+                stage(&mut batch, chunk, &mut clock, now_ms)?;
+                batch.write_staged_vector(Some(&chunk.upto))?;
+                if fault!(VectorMovesWithEachChunk) {
+                    batch.promote(&chunk.upto, None)?;
+                }
+                save_clock(batch.rows, &clock)?;
+                return Ok((Taken::Staged, Some(batch)));
+            };
+            if !(fault!(ClaimsWithoutTheNews) && !last.claims.is_empty()) {
+                stage(&mut batch, chunk, &mut clock, now_ms)?;
+                let fresh: Option<HashSet<Dot>> =
+                    (!stages).then(|| chunk.events.iter().map(|(dot, _)| *dot).collect());
+                batch.promote(&last.vector, fresh.as_ref())?;
+            }
+            let repaired = drop_claimed(&mut batch, &last.claims, cut)?;
+            if stages {
+                // What is still ahead of the vector belongs to nothing any more.
+                batch.clear_staging()?;
+            } else if !batch.changed() && repaired == 0 {
+                return Ok((Taken::Committed { repaired }, None));
+            }
+            save_clock(batch.rows, &clock)?;
+            Ok((Taken::Committed { repaired }, Some(batch)))
+        })?;
+        guard.writer.clock = clock;
+        Ok(taken)
+    }
+}
+
+/// Refuses a peer that names an own event beyond the newest there is.
+pub(crate) fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
+    let replica = space.store.replica();
+    let own = space.snapshot()?.vector.get(replica);
+    if theirs > own {
+        let theirs = Dot::new(replica, theirs);
+        return Err(PeerError::OwnFuture { theirs, own: own.get() }.into());
+    }
+    Ok(())
+}
+
+fn stage(
+    batch: &mut Batch<'_>,
+    chunk: &Chunk,
+    clock: &mut HybridClock,
+    now_ms: u64,
+) -> Result<(), StorageError> {
+    for (dot, event) in &chunk.events {
+        if dot.seq <= batch.seen(dot.replica) {
+            continue;
+        }
+        match event {
+            Event::Item { place, past, payload } => {
+                if let Ok((Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER, _)) =
+                    place::last_step_of(place)
+                {
+                    clock.observe(split_stamp(payload)?.0, now_ms, CLOCK_AHEAD_MS);
+                }
+                batch.stage_item(*dot, place, past, payload)?;
+            }
+            Event::Removal(removal) => batch.stage_removal(*dot, removal)?,
+        }
+    }
+    Ok(())
+}
+
+/// Drops what a peer that has seen it no longer holds; how many items.
+fn drop_claimed(
+    batch: &mut Batch<'_>,
+    claims: &[Claim],
+    cut: &VersionVector,
+) -> Result<u64, StorageError> {
+    let mut dropped = 0;
+    let base = batch.base.clone();
+    for claim in claims {
+        let mine =
+            digest::live_bits(batch.rows, batch.space, &base, cut, claim.origin, claim.block)?;
+        for seq in digest::seqs_of(claim.block, &digest::dead_of(&mine, &claim.bits)) {
+            dropped += u64::from(batch.remove_dot(Dot::new(claim.origin, seq))?);
+        }
+    }
+    Ok(dropped)
+}

@@ -1,0 +1,479 @@
+//! Tables in memory: for tests, simulations and the browser.
+//!
+//! Each key holds the versions of its value that somebody can still see, oldest first,
+//! each under the number of the commit that wrote it. A snapshot is a commit number, and
+//! sees of each key the newest version that is not above it. A commit that finds no
+//! snapshot on the newest version of a key writes over it; otherwise it writes a further
+//! one beside it and notes the key as one to prune. Dropping the oldest snapshot prunes
+//! what only that one could see. So without snapshots a key holds one version, and a
+//! deleted key none.
+//!
+//! No lock is held while the caller's code runs, except the one that lets one write
+//! transaction run at a time: a scan takes its rows out in growing batches.
+
+use core::ops::{Bound, ControlFlow};
+use std::collections::{BTreeMap, VecDeque, btree_map};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use smallvec::SmallVec;
+
+use super::{
+    Durability, Identity, KeyRange, Order, Read, ReadSnapshot, Storage, StorageError, Table,
+    Verdict, Visit, Write,
+};
+use crate::causal::ReplicaId;
+
+type Bytes = Arc<[u8]>;
+type Row = (Bytes, Bytes);
+
+/// How many rows a scan takes out under the lock first, and at most; it doubles between.
+const BATCH_ROWS: (usize, usize) = (4, 256);
+
+/// Tables in memory.
+///
+/// Clones are handles to the same tables, which live as long as one of them. So a crash of
+/// a replica is simulated by dropping all that runs on a handle and starting anew on a
+/// clone of it: what was committed is there, whatever its [`Durability`]; what was not is
+/// gone.
+///
+/// Reading or writing a row takes logarithmic time; a commit takes that for each row
+/// changed.
+#[derive(Clone, Debug)]
+pub struct MemoryStorage {
+    replica: ReplicaId,
+    shared: Arc<Shared>,
+}
+
+impl MemoryStorage {
+    /// Empty tables for a replica of this name.
+    #[must_use]
+    pub fn new(replica: ReplicaId) -> Self {
+        Self { replica, shared: Arc::default() }
+    }
+
+    /// How many versions of rows are held, live and dead: for tests and for watching memory.
+    #[must_use]
+    pub fn versions(&self) -> usize {
+        self.shared.read().tables.iter().flat_map(BTreeMap::values).map(|chain| chain.len()).sum()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: RwLock<State>,
+    writer: Mutex<()>,
+}
+
+impl Shared {
+    // A lock is poisoned only by a panic of the caller's work, which holds no half-made
+    // state: the writer's lock guards nothing, and the state's is never held around it.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a key holds: the number of the commit, and the value or that it was deleted.
+#[derive(Debug)]
+struct Version {
+    commit: u64,
+    value: Option<Bytes>,
+}
+
+/// The versions of a key, oldest first, never empty; the oldest is never a deletion.
+type Chain = SmallVec<[Version; 1]>;
+
+fn seen_at(chain: &Chain, commit: u64) -> Option<&Bytes> {
+    chain.iter().rev().find(|v| v.commit <= commit).and_then(|v| v.value.as_ref())
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The newest commit.
+    commit: u64,
+    tables: [BTreeMap<Bytes, Chain>; Table::ALL.len()],
+    /// How many snapshots are held of which commit.
+    snapshots: BTreeMap<u64, usize>,
+    /// Keys with a version that the commit named here superseded, in the order of commits.
+    superseded: VecDeque<(u64, Table, Bytes)>,
+}
+
+/// The rows of one table in an array with an entry for each.
+fn of<T>(all: &[T; Table::ALL.len()], table: Table) -> &T {
+    #[allow(clippy::indexing_slicing, reason = "the array has an entry for each table")]
+    &all[table as usize]
+}
+
+fn of_mut<T>(all: &mut [T; Table::ALL.len()], table: Table) -> &mut T {
+    #[allow(clippy::indexing_slicing, reason = "the array has an entry for each table")]
+    &mut all[table as usize]
+}
+
+impl State {
+    fn apply(&mut self, overlay: Overlay) {
+        self.commit += 1;
+        let commit = self.commit;
+        for (table, changes) in Table::ALL.into_iter().zip(overlay) {
+            let rows = of_mut(&mut self.tables, table);
+            for (key, value) in changes {
+                let Some(chain) = rows.get_mut(&key) else {
+                    if value.is_some() {
+                        rows.insert(key, SmallVec::from_buf([Version { commit, value }]));
+                    }
+                    continue;
+                };
+                let newest = chain.last().map_or(0, |v| v.commit);
+                if self.snapshots.range(newest..).next().is_some() {
+                    if value.is_some() || chain.last().is_some_and(|v| v.value.is_some()) {
+                        chain.push(Version { commit, value });
+                        self.superseded.push_back((commit, table, key));
+                    }
+                } else if value.is_none() && chain.len() == 1 {
+                    rows.remove(&key);
+                } else if let Some(last) = chain.last_mut() {
+                    *last = Version { commit, value };
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, commit: u64) {
+        if let btree_map::Entry::Occupied(mut held) = self.snapshots.entry(commit) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+                self.prune();
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        let oldest = self.snapshots.keys().next().copied().unwrap_or(self.commit);
+        while self.superseded.front().is_some_and(|(commit, ..)| *commit <= oldest) {
+            let Some((_, table, key)) = self.superseded.pop_front() else { break };
+            let rows = of_mut(&mut self.tables, table);
+            let Some(chain) = rows.get_mut(&key) else { continue };
+            let unseen = chain.iter().filter(|v| v.commit <= oldest).count().saturating_sub(1);
+            chain.drain(..unseen);
+            // A deletion with nothing older behind it says what no row at all says.
+            if chain.first().is_some_and(|v| v.value.is_none()) {
+                chain.remove(0);
+            }
+            if chain.is_empty() {
+                rows.remove(&key);
+            }
+        }
+    }
+}
+
+/// Rows of a range as of one commit, taken out batch by batch.
+struct Rows<'a> {
+    shared: &'a Shared,
+    commit: u64,
+    table: Table,
+    order: Order,
+    from: Bound<Bytes>,
+    to: Bound<Bytes>,
+    batch_rows: usize,
+    batch: std::vec::IntoIter<Row>,
+    more: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn new(
+        shared: &'a Shared,
+        commit: u64,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+    ) -> Self {
+        Self {
+            shared,
+            commit,
+            table,
+            order,
+            from: Bound::Included(range.from.into()),
+            to: range.to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.into())),
+            batch_rows: BATCH_ROWS.0,
+            batch: Vec::new().into_iter(),
+            more: true,
+        }
+    }
+
+    fn fetch(&mut self) {
+        let state = self.shared.read();
+        let range = of(&state.tables, self.table)
+            .range::<[u8], _>((self.from.as_ref().map(|k| &**k), self.to.as_ref().map(|k| &**k)));
+        let take = |(key, chain): (&Bytes, &Chain)| {
+            seen_at(chain, self.commit).map(|value| (key.clone(), value.clone()))
+        };
+        let batch: Vec<Row> = match self.order {
+            Order::Ascending => range.filter_map(take).take(self.batch_rows).collect(),
+            Order::Descending => range.rev().filter_map(take).take(self.batch_rows).collect(),
+        };
+        drop(state);
+        self.more = batch.len() == self.batch_rows;
+        if let Some((key, _)) = batch.last() {
+            let end = Bound::Excluded(key.clone());
+            match self.order {
+                Order::Ascending => self.from = end,
+                Order::Descending => self.to = end,
+            }
+        }
+        // Between two neighbours excluded at both ends there is nothing, and asking is a panic.
+        if let (Bound::Excluded(from), Bound::Excluded(to)) = (&self.from, &self.to) {
+            self.more &= from < to;
+        }
+        self.batch_rows = (self.batch_rows * 2).min(BATCH_ROWS.1);
+        self.batch = batch.into_iter();
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        loop {
+            if let Some(row) = self.batch.next() {
+                return Some(row);
+            }
+            if !self.more {
+                return None;
+            }
+            self.fetch();
+        }
+    }
+}
+
+fn is_empty(range: KeyRange<'_>) -> bool {
+    range.to.is_some_and(|to| to <= range.from)
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    shared: Arc<Shared>,
+    commit: u64,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.shared.write().release(self.commit);
+    }
+}
+
+impl ReadSnapshot for Snapshot {}
+
+impl Read for Snapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let state = self.shared.read();
+        let chain = of(&state.tables, table).get(key);
+        Ok(chain.and_then(|chain| seen_at(chain, self.commit)).map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        if !is_empty(range) {
+            let mut rows = Rows::new(&self.shared, self.commit, table, range, order);
+            let _ = rows.try_for_each(|(key, value)| visit(&key, &value));
+        }
+        Ok(())
+    }
+}
+
+/// What a write transaction has changed so far; `None` is a deletion.
+type Overlay = [BTreeMap<Bytes, Option<Bytes>>; Table::ALL.len()];
+
+/// A write transaction. While it runs nothing else commits, so the newest commit stays it.
+struct Transaction<'a> {
+    shared: &'a Shared,
+    commit: u64,
+    overlay: Overlay,
+}
+
+impl Read for Transaction<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        if let Some(changed) = of(&self.overlay, table).get(key) {
+            return Ok(changed.as_ref().map(|value| value.to_vec()));
+        }
+        let state = self.shared.read();
+        let chain = of(&state.tables, table).get(key);
+        Ok(chain.and_then(|chain| seen_at(chain, self.commit)).map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        if is_empty(range) {
+            return Ok(());
+        }
+        let to = range.to.map_or(Bound::Unbounded, Bound::Excluded);
+        let changes = of(&self.overlay, table).range::<[u8], _>((Bound::Included(range.from), to));
+        let base = Rows::new(self.shared, self.commit, table, range, order);
+        let _ = match order {
+            Order::Ascending => merge(base, changes, |a, b| a < b, visit),
+            Order::Descending => merge(base, changes.rev(), |a, b| a > b, visit),
+        };
+        Ok(())
+    }
+}
+
+/// Visits committed rows and changes in one order, a change hiding the row under its key.
+fn merge<'a>(
+    base: Rows<'_>,
+    changes: impl Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>,
+    before: impl Fn(&[u8], &[u8]) -> bool,
+    visit: Visit<'_>,
+) -> ControlFlow<()> {
+    let mut base = base.peekable();
+    for (key, changed) in changes {
+        while let Some((old_key, old)) = base.next_if(|(old_key, _)| before(old_key, key)) {
+            visit(&old_key, &old)?;
+        }
+        base.next_if(|(old_key, _)| old_key == key);
+        if let Some(value) = changed {
+            visit(key, value)?;
+        }
+    }
+    base.try_for_each(|(key, value)| visit(&key, &value))
+}
+
+impl Write for Transaction<'_> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        of_mut(&mut self.overlay, table).insert(key.into(), Some(value.into()));
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
+        if let Some(changed) = of_mut(&mut self.overlay, table).get_mut(key) {
+            return Ok(changed.take().is_some());
+        }
+        let state = self.shared.read();
+        let chain = of(&state.tables, table).get_key_value(key);
+        let live = chain.filter(|(_, chain)| seen_at(chain, self.commit).is_some());
+        let Some(key) = live.map(|(key, _)| key.clone()) else { return Ok(false) };
+        drop(state);
+        of_mut(&mut self.overlay, table).insert(key, None);
+        Ok(true)
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn read(&self) -> Result<Box<dyn ReadSnapshot>, StorageError> {
+        let mut state = self.shared.write();
+        let commit = state.commit;
+        *state.snapshots.entry(commit).or_default() += 1;
+        Ok(Box::new(Snapshot { shared: self.shared.clone(), commit }))
+    }
+
+    fn write(
+        &self,
+        _: Durability,
+        work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
+    ) -> Result<(), StorageError> {
+        let _one_at_a_time = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let commit = self.shared.read().commit;
+        let overlay = Overlay::default();
+        let mut transaction = Transaction { shared: &self.shared, commit, overlay };
+        let verdict = work(&mut transaction)?;
+        if verdict == Verdict::Commit && transaction.overlay.iter().any(|rows| !rows.is_empty()) {
+            self.shared.write().apply(transaction.overlay);
+        }
+        Ok(())
+    }
+
+    fn file_bytes(&self) -> Result<u64, StorageError> {
+        Ok(0)
+    }
+
+    /// Nothing to do: memory holds no more than what somebody can see.
+    fn compact(&self) -> Result<(), StorageError> {
+        if self.shared.read().snapshots.is_empty() {
+            Ok(())
+        } else {
+            Err(StorageError::Busy("a snapshot is held; drop it before compacting"))
+        }
+    }
+
+    fn check(&self) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::Kept
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(storage: &MemoryStorage, key: &[u8], value: &[u8]) {
+        storage
+            .write(Durability::Immediate, &mut |w| {
+                w.put(Table::Items, key, value)?;
+                Ok(Verdict::Commit)
+            })
+            .unwrap();
+    }
+
+    fn delete(storage: &MemoryStorage, key: &[u8]) {
+        storage
+            .write(Durability::Immediate, &mut |w| {
+                w.delete(Table::Items, key)?;
+                Ok(Verdict::Commit)
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn dead_versions_go_with_the_snapshots_that_saw_them() {
+        let storage = MemoryStorage::new(ReplicaId::from_bytes([1; 16]));
+        for round in 0..10u8 {
+            put(&storage, b"a", &[round]);
+        }
+        assert_eq!(storage.versions(), 1);
+        let early = storage.read().unwrap();
+        for round in 0..10u8 {
+            put(&storage, b"a", &[round]);
+            put(&storage, b"b", &[round]);
+        }
+        // One for the snapshot and one newest, however often it was written meanwhile.
+        assert_eq!(storage.versions(), 3);
+        let late = storage.read().unwrap();
+        delete(&storage, b"a");
+        delete(&storage, b"b");
+        assert_eq!(early.get(Table::Items, b"a").unwrap(), Some(vec![9]));
+        assert_eq!(early.get(Table::Items, b"b").unwrap(), None);
+        assert_eq!(late.get(Table::Items, b"b").unwrap(), Some(vec![9]));
+        drop(early);
+        assert_eq!(late.get(Table::Items, b"a").unwrap(), Some(vec![9]));
+        drop(late);
+        assert_eq!(storage.versions(), 0);
+    }
+
+    #[test]
+    fn a_clone_sees_what_was_committed() {
+        let storage = MemoryStorage::new(ReplicaId::from_bytes([1; 16]));
+        put(&storage, b"a", b"1");
+        let again = storage.clone();
+        drop(storage);
+        assert_eq!(again.read().unwrap().get(Table::Items, b"a").unwrap(), Some(b"1".to_vec()));
+        assert_eq!(again.replica(), ReplicaId::from_bytes([1; 16]));
+    }
+}
