@@ -56,12 +56,12 @@
 //! - *[`root_at`]*: 256 rows; for each origin with events beyond the cut one block and, per
 //!   level, 64 rows; and for each bucket with such an origin the rows of its origins.
 //! - *The walk* ([`children`], [`differing`], [`live_bits`]): two sides at the same cut
-//!   compare children level by level, from the root. It *ends*, because each step goes down
-//!   one level of at most 13 (root, bucket, up to 11 of an origin); in round trips it takes
-//!   that many at most, and 5 for an origin with less than 4 million events, however many
-//!   blocks differ. With *d* blocks that differ at most *d* nodes of a level are opened, so
-//!   it moves at most *d* × height lists: 64 children of 9 bytes each with [`short`] hashes,
-//!   256 buckets at the root, and as many origins as a bucket has.
+//!   compare children level by level, from the root. It *ends*, because each round goes down
+//!   one level; rounds are at most 13 (root, bucket, 11 of an origin), 5 where no origin has
+//!   made more than a million events, 6 up to 67 million, however many blocks differ. With
+//!   *d* blocks that differ at most *d* nodes of a level are opened, so at most *d* × height
+//!   lists travel: 64 children of 9 bytes each with [`short`] hashes, 256 buckets at the
+//!   root, and as many origins as a bucket has; then 32 bytes for the bits of each block.
 //! - *When it does not help*: if one side holds almost nothing that the other holds, every
 //!   block differs, and the walk visits the whole tree (a sixty-third more than the
 //!   blocks); it then costs about 9 bytes a block, so 1 byte for 28 dots, before the
@@ -75,6 +75,13 @@ mod node;
 mod recompute;
 mod refresh;
 mod rows;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use at::{children, dead_of, live_bits, live_hashes, root_at, seqs_of};
 pub use hash::{ItemHash, NodeHash, RootHash, short};
