@@ -11,6 +11,7 @@ mod error;
 pub mod faults;
 #[cfg(not(rejoin_faults))]
 mod faults;
+pub mod session;
 pub mod space;
 pub mod storage;
 

@@ -74,7 +74,8 @@ pub(super) const fn position(index: u64) -> u8 {
 
 /// The least level whose node 0 covers all seqs up to `seq`. Both sides of a walk take
 /// the seq of their common cut, so they agree where an origin's tree begins.
-pub(super) const fn top_level(seq: Seq) -> u8 {
+#[must_use]
+pub const fn top_level(seq: Seq) -> u8 {
     let (mut rest, mut level) = (block_of(seq), 0);
     while rest > 0 {
         rest >>= FAN_BITS;

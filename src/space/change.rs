@@ -21,7 +21,7 @@ use crate::storage::StorageError;
 pub(super) const RECORD_DOTS: usize = 64;
 
 /// A transaction of local events in one space.
-pub(crate) struct Change<'t> {
+pub struct Change<'t> {
     pub(super) batch: Batch<'t>,
     pub(super) replica: ReplicaId,
     /// Own events up to here may have been seen by a peer.

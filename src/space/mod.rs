@@ -17,7 +17,7 @@ mod view;
 pub(crate) use bases::VectorHash;
 pub(crate) use chunk::{Chunk, Claim, Event, Last};
 pub(crate) use news::Outgoing;
-pub(crate) use staging::{Incoming, Taken, check_own_future};
+pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
 
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set, Siblings,

@@ -51,9 +51,15 @@ impl Outgoing {
 
     /// Keeps the snapshot that a fault is to be made of.
     #[cfg(rejoin_faults)]
-    pub(crate) fn look_early(&mut self, space: &Space) -> Result<(), Error> {
+    pub(crate) fn looking_early(mut self, space: &Space) -> Result<Self, Error> {
         self.early = Some(space.snapshot()?);
-        Ok(())
+        Ok(self)
+    }
+
+    /// The peer has told us that it has seen all this, some of it ours no longer to send.
+    pub(crate) fn peer_has(&mut self, seen: &VersionVector) {
+        self.known.join(seen);
+        self.cursor.join(seen);
     }
 
     /// The next chunk, of about [`limits::CHUNK_BYTES`]. Where it reaches the end it is the

@@ -9,7 +9,7 @@ use super::rows::{Which, read_state, read_vector};
 use super::store::{Store, lock, number_of, number_space, save_clock};
 use super::tx::Tx;
 use super::view::{Snapshot, View};
-use crate::causal::{Seq, VersionVector};
+use crate::causal::{ReplicaId, Seq, VersionVector};
 use crate::digest::{self, RootHash};
 use crate::error::Error;
 use crate::storage::{Durability, Read, StorageError, Verdict, Write};
@@ -279,6 +279,27 @@ impl Space {
     /// The storage failed.
     pub fn vector(&self) -> Result<VersionVector, Error> {
         Ok((*self.snapshot()?.vector).clone())
+    }
+
+    /// Vector and root at one moment.
+    pub(crate) fn standing(&self) -> Result<(VersionVector, RootHash), Error> {
+        self.with_digest(|rows, space, vector| {
+            Ok((vector.clone(), digest::root_at(rows, space, vector, vector)?))
+        })
+    }
+
+    /// Whose delta is staged, and up to where.
+    pub(crate) fn staged(&self) -> Result<Option<(ReplicaId, VersionVector)>, Error> {
+        let snapshot = self.snapshot()?;
+        let Some((peer, space)) = snapshot.state.staging_peer.zip(snapshot.space) else {
+            return Ok(None);
+        };
+        Ok(Some((peer, read_vector(&*snapshot.rows, space, Which::Staged)?)))
+    }
+
+    /// Whether anything was ever written to the space here.
+    pub(crate) fn exists(&self) -> Result<bool, Error> {
+        Ok(self.snapshot()?.space.is_some())
     }
 
     /// Reads the digest with all its hashes made: at a snapshot where they are, else within

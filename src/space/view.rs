@@ -16,7 +16,7 @@ use crate::storage::{Order, Read, ReadSnapshot, StorageError, Table};
 /// A row whose dot is ahead of the vector is staged: it belongs to a delta that is not
 /// all here yet, and is not there for anybody who reads.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     pub(super) rows: &'a dyn Read,
     /// `None` where the space has no row yet, so there is nothing to see.
     pub(super) space: Option<u32>,

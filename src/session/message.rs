@@ -1,0 +1,360 @@
+//! Frames and the messages in them.
+//!
+//! A frame is a run of messages, each a tag and its fields; numbers are varints. All but
+//! the first two name the space they are about by a number, which whoever opens it gives
+//! out: even ones the side that connected, odd ones the other.
+//!
+//! | tag | message | fields |
+//! |---|---|---|
+//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), scope, extension bytes |
+//! | 2 | opened | |
+//! | 3 | open | space, name, standing |
+//! | 4 | answer | space, standing |
+//! | 5 | same | space |
+//! | 6 | want vector | space |
+//! | 7 | vector | space, vector |
+//! | 8 | chunk | space, chunk |
+//! | 9 | taken | space, chunks |
+//! | 10 | proof | space, root (32) |
+//! | 11 | proven | space |
+//! | 12 | again | space |
+//! | 13 | nodes | space, nodes, blocks |
+//! | 14 | give up | space, reason |
+//! | 15 | refuse | text |
+//!
+//! A standing is: hash of the vector (16), root (32), base (0, or 1 and its hash), the
+//! entries of the vector beyond the base, staging (0, or 1, a peer and a vector).
+//!
+//! Tags from 64 on are free for sessions that stay open once all is proven.
+
+use crate::causal::{ReplicaId, VersionVector};
+use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
+use crate::digest::{Node, RootHash, put_node, read_node};
+use crate::space::{Chunk, VectorHash};
+
+use super::report::Why;
+use super::scope::Scope;
+
+/// The version of the protocol that this library speaks.
+pub const PROTOCOL_VERSION: u64 = 1;
+
+const MAGIC: &[u8; 6] = b"rejoin";
+/// Bytes that a hello may carry for things to come, such as proof of who speaks.
+const EXTENSION_BYTES: usize = 4096;
+/// Bytes of the text of a refusal.
+const REFUSAL_BYTES: usize = 200;
+
+/// How a space stands at one side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) hash: VectorHash,
+    pub(super) root: RootHash,
+    /// The vector that `changes` go on from; none for the empty one.
+    pub(super) base: Option<VectorHash>,
+    pub(super) changes: VersionVector,
+    /// Whose delta is staged here and up to where.
+    pub(super) staged: Option<(ReplicaId, VersionVector)>,
+}
+
+/// The children of a node of the digest, as one side has them, in their short form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub(super) node: Node,
+    pub(super) children: Vec<(Node, [u8; 8])>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Message {
+    Hello { replica: ReplicaId, nonce: [u8; 16], scope: Scope },
+    AllOpened,
+    Open { space: u64, name: String, standing: Box<Standing> },
+    Answer { space: u64, standing: Box<Standing> },
+    Same { space: u64 },
+    WantVector { space: u64 },
+    Vector { space: u64, vector: VersionVector },
+    Chunk { space: u64, chunk: Box<Chunk> },
+    Taken { space: u64, chunks: u64 },
+    Proof { space: u64, root: RootHash },
+    Proven { space: u64 },
+    Again { space: u64 },
+    Nodes { space: u64, opened: Vec<Opened>, blocks: Vec<(ReplicaId, u64)> },
+    GiveUp { space: u64, why: Why },
+    Refuse { reason: String },
+}
+
+impl Message {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.tag());
+        match self {
+            Self::Hello { replica, nonce, scope } => {
+                out.extend_from_slice(MAGIC);
+                out.put_varint(PROTOCOL_VERSION);
+                out.extend_from_slice(replica.as_bytes());
+                out.extend_from_slice(nonce);
+                scope.encode(out);
+                out.put_bytes(&[]);
+            }
+            Self::AllOpened => {}
+            Self::Open { space, name, standing } => {
+                out.put_varint(*space);
+                out.put_bytes(name.as_bytes());
+                standing.encode(out);
+            }
+            Self::Answer { space, standing } => {
+                out.put_varint(*space);
+                standing.encode(out);
+            }
+            Self::Same { space }
+            | Self::WantVector { space }
+            | Self::Proven { space }
+            | Self::Again { space } => out.put_varint(*space),
+            Self::Vector { space, vector } => {
+                out.put_varint(*space);
+                out.put_vector(vector);
+            }
+            Self::Chunk { space, chunk } => {
+                out.put_varint(*space);
+                chunk.encode(out);
+            }
+            Self::Taken { space, chunks } => {
+                out.put_varint(*space);
+                out.put_varint(*chunks);
+            }
+            Self::Proof { space, root } => {
+                out.put_varint(*space);
+                out.extend_from_slice(root.as_bytes());
+            }
+            Self::Nodes { space, opened, blocks } => {
+                out.put_varint(*space);
+                put_nodes(out, opened, blocks);
+            }
+            Self::GiveUp { space, why } => {
+                out.put_varint(*space);
+                out.push(why.number());
+            }
+            Self::Refuse { reason } => {
+                let mut end = reason.len().min(REFUSAL_BYTES);
+                while !reason.is_char_boundary(end) {
+                    end -= 1;
+                }
+                out.put_bytes(reason.get(..end).unwrap_or_default().as_bytes());
+            }
+        }
+    }
+
+    const fn tag(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => 1,
+            Self::AllOpened => 2,
+            Self::Open { .. } => 3,
+            Self::Answer { .. } => 4,
+            Self::Same { .. } => 5,
+            Self::WantVector { .. } => 6,
+            Self::Vector { .. } => 7,
+            Self::Chunk { .. } => 8,
+            Self::Taken { .. } => 9,
+            Self::Proof { .. } => 10,
+            Self::Proven { .. } => 11,
+            Self::Again { .. } => 12,
+            Self::Nodes { .. } => 13,
+            Self::GiveUp { .. } => 14,
+            Self::Refuse { .. } => 15,
+        }
+    }
+
+    pub(super) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let here = cursor.clone();
+        Ok(match cursor.u8()? {
+            1 => Self::decode_hello(cursor)?,
+            2 => Self::AllOpened,
+            3 => {
+                let space = cursor.varint()?;
+                let name = text(cursor, *limits::SPACE_NAME_BYTES.end())?;
+                if name.is_empty() {
+                    return Err(cursor.wrong(Problem::Empty));
+                }
+                Self::Open { space, name, standing: Standing::decode(cursor)? }
+            }
+            4 => Self::Answer { space: cursor.varint()?, standing: Standing::decode(cursor)? },
+            5 => Self::Same { space: cursor.varint()? },
+            6 => Self::WantVector { space: cursor.varint()? },
+            7 => {
+                let space = cursor.varint()?;
+                Self::Vector { space, vector: cursor.vector(limits::VECTOR_REPLICAS)? }
+            }
+            8 => {
+                let space = cursor.varint()?;
+                Self::Chunk { space, chunk: Box::new(Chunk::decode(cursor)?) }
+            }
+            9 => Self::Taken { space: cursor.varint()?, chunks: cursor.varint()? },
+            10 => {
+                let space = cursor.varint()?;
+                Self::Proof { space, root: RootHash::from_bytes(cursor.array()?) }
+            }
+            11 => Self::Proven { space: cursor.varint()? },
+            12 => Self::Again { space: cursor.varint()? },
+            13 => {
+                let space = cursor.varint()?;
+                let (opened, blocks) = take_nodes(cursor)?;
+                Self::Nodes { space, opened, blocks }
+            }
+            14 => Self::GiveUp { space: cursor.varint()?, why: Why::of_number(cursor.u8()?) },
+            15 => Self::Refuse { reason: text(cursor, REFUSAL_BYTES)? },
+            other => return Err(here.wrong(Problem::UnknownTag { found: other.into() })),
+        })
+    }
+
+    /// A hello of another version says so, whatever follows in it.
+    fn decode_hello(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        let here = cursor.clone();
+        if cursor.array()? != *MAGIC {
+            return Err(here.wrong(Problem::Other("not a rejoin peer")));
+        }
+        let here = cursor.clone();
+        let found = cursor.varint()?;
+        if found != PROTOCOL_VERSION {
+            return Err(here.wrong(Problem::UnknownVersion { known: PROTOCOL_VERSION, found }));
+        }
+        let (replica, nonce) = (cursor.replica()?, cursor.array()?);
+        let scope = Scope::decode(cursor)?;
+        cursor.bytes(EXTENSION_BYTES)?;
+        Ok(Self::Hello { replica, nonce, scope })
+    }
+}
+
+pub(super) fn text(cursor: &mut Cursor<'_>, limit: usize) -> Result<String, DecodeError> {
+    let here = cursor.clone();
+    let bytes = cursor.bytes(limit)?;
+    core::str::from_utf8(bytes).map(str::to_owned).map_err(|_| here.wrong(Problem::NotUtf8))
+}
+
+/// A tag that says whether something follows.
+fn present(cursor: &mut Cursor<'_>) -> Result<bool, DecodeError> {
+    match cursor.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
+    }
+}
+
+impl Standing {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.hash.0);
+        out.extend_from_slice(self.root.as_bytes());
+        match &self.base {
+            None => out.push(0),
+            Some(base) => {
+                out.push(1);
+                out.extend_from_slice(&base.0);
+            }
+        }
+        out.put_vector(&self.changes);
+        match &self.staged {
+            None => out.push(0),
+            Some((peer, upto)) => {
+                out.push(1);
+                out.extend_from_slice(peer.as_bytes());
+                out.put_vector(upto);
+            }
+        }
+    }
+
+    fn decode(cursor: &mut Cursor<'_>) -> Result<Box<Self>, DecodeError> {
+        let hash = VectorHash(cursor.array()?);
+        let root = RootHash::from_bytes(cursor.array()?);
+        let base = present(cursor)?.then(|| cursor.array().map(VectorHash)).transpose()?;
+        let changes = cursor.vector(limits::VECTOR_REPLICAS)?;
+        let staged = match present(cursor)? {
+            false => None,
+            true => Some((cursor.replica()?, cursor.vector(limits::VECTOR_REPLICAS)?)),
+        };
+        Ok(Box::new(Self { hash, root, base, changes, staged }))
+    }
+}
+
+fn put_nodes(out: &mut Vec<u8>, opened: &[Opened], blocks: &[(ReplicaId, u64)]) {
+    out.put_varint(opened.len() as u64);
+    for Opened { node, children } in opened {
+        put_node(out, node);
+        out.put_varint(children.len() as u64);
+        for (child, short) in children {
+            put_child(out, node, child);
+            out.extend_from_slice(short);
+        }
+    }
+    out.put_varint(blocks.len() as u64);
+    for (origin, block) in blocks {
+        out.extend_from_slice(origin.as_bytes());
+        out.put_varint(*block);
+    }
+}
+
+/// A child is named by what its parent does not say already.
+fn put_child(out: &mut Vec<u8>, parent: &Node, child: &Node) {
+    match (parent, child) {
+        (_, Node::Root) => {}
+        (_, Node::Bucket(bucket)) => out.push(*bucket),
+        (Node::Inner { .. }, Node::Inner { index, .. }) => out.push((index % 64) as u8),
+        (_, Node::Inner { origin, .. }) => out.extend_from_slice(origin.as_bytes()),
+    }
+}
+
+/// The level that stands for *the topmost one* where an origin is named as the child of a
+/// bucket: both sides know it from the cut.
+pub(super) const TOP: u8 = u8::MAX;
+
+fn take_nodes(
+    cursor: &mut Cursor<'_>,
+) -> Result<(Vec<Opened>, Vec<(ReplicaId, u64)>), DecodeError> {
+    let count = cursor.count(2, limits::FRAME_BYTES)?;
+    let mut opened: Vec<Opened> = Vec::with_capacity(count.min(4096));
+    for _ in 0..count {
+        let node = read_node(cursor)?;
+        if opened.last().is_some_and(|last| last.node >= node) {
+            return Err(cursor.wrong(Problem::Unsorted));
+        }
+        let children_count = cursor.count(9, limits::VECTOR_REPLICAS)?;
+        let mut children: Vec<(Node, [u8; 8])> = Vec::with_capacity(children_count);
+        for _ in 0..children_count {
+            let child = take_child(cursor, &node)?;
+            if children.last().is_some_and(|(last, _)| *last >= child) {
+                return Err(cursor.wrong(Problem::Unsorted));
+            }
+            children.push((child, cursor.array()?));
+        }
+        opened.push(Opened { node, children });
+    }
+    let mut blocks = Vec::new();
+    for _ in 0..cursor.count(17, limits::FRAME_BYTES)? {
+        let block = (cursor.replica()?, cursor.varint()?);
+        if blocks.last().is_some_and(|last| *last >= block) {
+            return Err(cursor.wrong(Problem::Unsorted));
+        }
+        blocks.push(block);
+    }
+    Ok((opened, blocks))
+}
+
+fn take_child(cursor: &mut Cursor<'_>, parent: &Node) -> Result<Node, DecodeError> {
+    let here = cursor.clone();
+    match *parent {
+        Node::Root => Ok(Node::Bucket(cursor.u8()?)),
+        Node::Bucket(bucket) => {
+            let origin = cursor.replica()?;
+            if origin.as_bytes().first() != Some(&bucket) {
+                return Err(here.wrong(Problem::Other("an origin in a bucket that is not its own")));
+            }
+            Ok(Node::Inner { origin, level: TOP, index: 0 })
+        }
+        Node::Inner { origin, level, index } => {
+            let position = cursor.u8()?;
+            let index = index.checked_mul(64).map(|first| first | u64::from(position));
+            match (level.checked_sub(1), index) {
+                (Some(level), Some(index)) if position < 64 => {
+                    Ok(Node::Inner { origin, level, index })
+                }
+                _ => Err(here.wrong(Problem::Other("a child that its node cannot have"))),
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What a session tells the application.
+
+use crate::causal::ReplicaId;
+use crate::digest::RootHash;
+
+/// What a session did, in all its spaces together and in each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Who was met, once the hello came.
+    pub peer: Option<ReplicaId>,
+    /// How often this side sent something that was waited upon and answered. Mere
+    /// acknowledgements of chunks do not count: nobody waits for them one by one.
+    pub round_trips: u64,
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+    /// Bytes of the frames sent.
+    pub bytes_sent: u64,
+    /// Bytes of the frames received.
+    pub bytes_received: u64,
+    /// Live items sent.
+    pub items_sent: u64,
+    /// Live items received.
+    pub items_received: u64,
+    /// Removal records sent.
+    pub removals_sent: u64,
+    /// Removal records received.
+    pub removals_received: u64,
+    /// Items dropped here because a walk of the digests showed that the peer, who had
+    /// seen them, no longer held them.
+    pub repaired: u64,
+    /// What became of each space, in the order in which they were opened.
+    pub spaces: Vec<SpaceReport>,
+    /// Whether the session ran to its end.
+    pub finished: bool,
+}
+
+impl Report {
+    /// Whether the session ran to its end and every space of it is proven equal.
+    #[must_use]
+    pub fn converged(&self) -> bool {
+        self.finished && self.spaces.iter().all(|space| space.why.is_none())
+    }
+
+    /// What became of the space of this name.
+    #[must_use]
+    pub fn space(&self, name: &str) -> Option<&SpaceReport> {
+        self.spaces.iter().find(|space| space.name == name)
+    }
+}
+
+/// What became of one space in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpaceReport {
+    /// Its name.
+    pub name: String,
+    /// The root that both sides have at what both have seen; none where it was not proven.
+    pub root: Option<RootHash>,
+    /// Why it is not proven equal; none where it is.
+    pub why: Option<Why>,
+}
+
+/// Why a space is not proven equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Why {
+    /// The session is not over, or was cut.
+    Unfinished,
+    /// Another session took over the staging that this one fed.
+    Displaced,
+    /// The two go on differing after what can be repaired was: one dot has two contents, or
+    /// a side does not tell the truth.
+    Diverged,
+    /// For a reason that a newer version of the peer knows.
+    Unknown,
+}
+
+impl Why {
+    pub(super) const fn number(self) -> u8 {
+        match self {
+            Self::Unfinished => 1,
+            Self::Displaced => 2,
+            Self::Diverged => 3,
+            Self::Unknown => 0,
+        }
+    }
+
+    pub(super) const fn of_number(number: u8) -> Self {
+        match number {
+            1 => Self::Unfinished,
+            2 => Self::Displaced,
+            3 => Self::Diverged,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl core::fmt::Display for Why {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Unfinished => "the session did not run to its end",
+            Self::Displaced => "another session took over what this one was staging",
+            Self::Diverged => "the replicas go on differing: one event has two contents",
+            Self::Unknown => "for a reason that only a newer version knows",
+        })
+    }
+}

@@ -1,0 +1,467 @@
+//! The session over all its spaces.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::message::Message;
+use super::report::{Report, SpaceReport, Why};
+use super::scope::Scope;
+use super::sync::{Around, Poll, SpaceSync};
+use super::walk;
+use crate::causal::ReplicaId;
+use crate::codec::{Cursor, DecodeError, Problem, limits};
+use crate::error::{Error, PeerError};
+use crate::space::{STAGING_PATIENCE_MS, Store};
+
+/// Bytes of messages that a frame gathers, about.
+const FRAME_TARGET_BYTES: usize = 64 * limits::KIB;
+
+/// How often a chunk that waits for another delta's staging is tried again, in milliseconds.
+const RETRY_MS: u64 = STAGING_PATIENCE_MS / 50;
+
+/// One side of a session: a state machine. Frames go in by [`handle_frame`](Self::handle_frame)
+/// and come out of [`poll_frame`](Self::poll_frame); time comes in as milliseconds of any
+/// clock that does not go back; a pipe that delivers whole frames in order is all it needs.
+///
+/// **Poll until there is nothing more after everything that you hand in**, and stop where
+/// [`is_over`](Self::is_over) says so and all is sent.
+pub struct Session {
+    store: Store,
+    opener: bool,
+    nonce: [u8; 16],
+    scope: Option<Scope>,
+    peer: Option<(ReplicaId, [u8; 32])>,
+    hello_sent: bool,
+    all_opened_sent: bool,
+    all_opened_received: bool,
+    /// Names still to open, last first.
+    to_open: Vec<String>,
+    opened: BTreeSet<String>,
+    new_spaces: usize,
+    next_id: u64,
+    spaces: BTreeMap<u64, SpaceSync>,
+    /// Spaces that may have something to send; those that wait for the window.
+    ready: VecDeque<u64>,
+    stalled: Vec<u64>,
+    waiting: BTreeSet<u64>,
+    retry_at_ms: Option<u64>,
+    under_way: u64,
+    /// A message that no longer fitted the last frame.
+    carry: Option<Vec<u8>>,
+    refusal: Option<String>,
+    over: bool,
+    /// Whether this side has said something that calls for an answer.
+    asked: bool,
+    report: Report,
+}
+
+impl Session {
+    /// The side that connects. The nonce must be random: it keeps those who write items
+    /// from aiming at the short hashes of a walk.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn connect(store: &Store, scope: Scope, nonce: [u8; 16]) -> Result<Self, Error> {
+        let mut session = Self::new(store, true, nonce);
+        session.to_open = session.names(&scope)?;
+        session.scope = Some(scope);
+        Ok(session)
+    }
+
+    /// The side that is connected to.
+    #[must_use]
+    pub fn accept(store: &Store, nonce: [u8; 16]) -> Self {
+        Self::new(store, false, nonce)
+    }
+
+    fn new(store: &Store, opener: bool, nonce: [u8; 16]) -> Self {
+        Self {
+            store: store.clone(),
+            opener,
+            nonce,
+            scope: None,
+            peer: None,
+            hello_sent: false,
+            all_opened_sent: false,
+            all_opened_received: false,
+            to_open: Vec::new(),
+            opened: BTreeSet::new(),
+            new_spaces: 0,
+            next_id: u64::from(!opener),
+            spaces: BTreeMap::new(),
+            ready: VecDeque::new(),
+            stalled: Vec::new(),
+            waiting: BTreeSet::new(),
+            retry_at_ms: None,
+            under_way: 0,
+            carry: None,
+            refusal: None,
+            over: false,
+            asked: false,
+            report: Report::default(),
+        }
+    }
+
+    fn names(&self, scope: &Scope) -> Result<Vec<String>, Error> {
+        let mut names = match scope {
+            Scope::Space(name) => vec![name.clone()],
+            Scope::Prefix(prefix) => self.store.spaces(prefix)?,
+            Scope::All => self.store.spaces("")?,
+        };
+        names.retain(|name| !self.opened.contains(name));
+        names.reverse();
+        Ok(names)
+    }
+
+    /// The most bytes that the next frame from the peer may have.
+    #[must_use]
+    pub fn frame_limit(&self) -> usize {
+        if self.peer.is_some() { limits::FRAME_BYTES } else { limits::FIRST_FRAME_BYTES }
+    }
+
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// The peer sent what must be refused, or the storage failed. The session is over then;
+    /// one more [`poll_frame`](Self::poll_frame) gives the frame that tells the peer why.
+    pub fn handle_frame(&mut self, now_ms: u64, frame: &[u8]) -> Result<(), Error> {
+        if self.over {
+            return Ok(());
+        }
+        self.take_frame(now_ms, frame).inspect_err(|error| self.fail(error))
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.over = true;
+        if !matches!(error, Error::Peer(PeerError::Refused { .. })) {
+            self.refusal = Some(error.to_string());
+        }
+        self.close();
+    }
+
+    /// The pipe is gone: what is not proven stays so. What was staged is kept, and the next
+    /// session with this peer goes on behind it.
+    pub fn close(&mut self) {
+        self.over = true;
+        for (_, sync) in core::mem::take(&mut self.spaces) {
+            self.report.spaces.push(SpaceReport {
+                name: sync.name().to_owned(),
+                root: None,
+                why: Some(Why::Unfinished),
+            });
+        }
+    }
+
+    fn take_frame(&mut self, now_ms: u64, frame: &[u8]) -> Result<(), Error> {
+        let limit = self.frame_limit();
+        if frame.len() > limit {
+            return Err(PeerError::FrameTooLarge { limit, found: frame.len() as u64 }.into());
+        }
+        self.report.frames_received += 1;
+        self.report.bytes_received += frame.len() as u64;
+        let mut cursor = Cursor::new("frame", frame);
+        while cursor.remaining() > 0 {
+            let message = Message::decode(&mut cursor).map_err(malformed)?;
+            if core::mem::take(&mut self.asked) {
+                self.report.round_trips += 1;
+            }
+            if matches!(message, Message::Taken { .. }) && self.report.round_trips > 0 {
+                // Nobody waited for it; what is asked stays asked.
+                self.asked = true;
+                self.report.round_trips -= 1;
+            }
+            self.take_message(now_ms, message)?;
+        }
+        self.end_if_done();
+        Ok(())
+    }
+
+    fn take_message(&mut self, now_ms: u64, message: Message) -> Result<(), Error> {
+        let protocol = |what| Err(PeerError::Protocol { what }.into());
+        if self.peer.is_none() && !matches!(message, Message::Hello { .. } | Message::Refuse { .. }) {
+            return protocol("something before the hello");
+        }
+        let space = match &message {
+            Message::Hello { .. } if self.peer.is_some() => return protocol("a second hello"),
+            Message::Hello { .. } => return self.take_hello(message),
+            Message::Refuse { reason } => {
+                return Err(PeerError::Refused { reason: reason.clone() }.into());
+            }
+            Message::AllOpened if self.all_opened_received => return protocol("opened twice"),
+            Message::AllOpened => {
+                self.all_opened_received = true;
+                if !self.opener
+                    && let Some(scope) = self.scope.clone()
+                {
+                    self.to_open = self.names(&scope)?;
+                }
+                return Ok(());
+            }
+            Message::Open { .. } => return self.take_open(now_ms, message),
+            Message::Taken { space, chunks } => {
+                match self.under_way.checked_sub(*chunks) {
+                    Some(under_way) => self.under_way = under_way,
+                    None => return protocol("more chunks taken than were sent"),
+                }
+                self.ready.extend(self.stalled.drain(..));
+                *space
+            }
+            Message::Answer { space, .. }
+            | Message::Same { space }
+            | Message::WantVector { space }
+            | Message::Vector { space, .. }
+            | Message::Chunk { space, .. }
+            | Message::Proof { space, .. }
+            | Message::Proven { space }
+            | Message::Again { space }
+            | Message::Nodes { space, .. }
+            | Message::GiveUp { space, .. } => *space,
+        };
+        if space >= self.next_id.max(1) && space % 2 == u64::from(!self.opener) {
+            return protocol("a space that was never opened");
+        }
+        if !matches!(message, Message::Taken { .. }) {
+            self.with_space(space, now_ms, |sync, around| sync.handle(message, around))?;
+        }
+        Ok(())
+    }
+
+    fn take_hello(&mut self, hello: Message) -> Result<(), Error> {
+        let Message::Hello { replica, nonce, scope } = hello else { return Ok(()) };
+        if replica == self.store.replica() {
+            return Err(PeerError::SameReplica { replica }.into());
+        }
+        let key = match self.opener {
+            true => walk::short_key(&self.nonce, &nonce),
+            false => walk::short_key(&nonce, &self.nonce),
+        };
+        self.peer = Some((replica, key));
+        self.report.peer = Some(replica);
+        if !self.opener {
+            self.scope = Some(scope);
+        }
+        Ok(())
+    }
+
+    fn take_open(&mut self, now_ms: u64, open: Message) -> Result<(), Error> {
+        let Message::Open { space: id, name, standing } = open else { return Ok(()) };
+        let protocol = |what| Err(PeerError::Protocol { what }.into());
+        if id % 2 != u64::from(self.opener) {
+            return protocol("a space under a number that is not the peer's to give");
+        }
+        if !self.scope.as_ref().is_some_and(|scope| scope.contains(&name)) {
+            return protocol("a space that the session is not about");
+        }
+        if self.spaces.contains_key(&id) || !self.opened.insert(name.clone()) {
+            return protocol("a space opened twice");
+        }
+        let space = self.store.space(&name)?;
+        if !space.exists()? {
+            self.new_spaces += 1;
+            if self.new_spaces > limits::NEW_SPACES {
+                return Err(PeerError::TooManySpaces { limit: limits::NEW_SPACES }.into());
+            }
+        }
+        let Some((peer, key)) = self.peer else { return Ok(()) };
+        let mut around = Around {
+            now_ms,
+            peer,
+            key: &key,
+            report: &mut self.report,
+            under_way: &mut self.under_way,
+        };
+        let sync = SpaceSync::answer(id, space, &standing, &mut around)?;
+        self.spaces.insert(id, sync);
+        self.ready.push_back(id);
+        Ok(())
+    }
+
+    fn with_space(
+        &mut self,
+        id: u64,
+        now_ms: u64,
+        work: impl FnOnce(&mut SpaceSync, &mut Around<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Some((peer, key)) = self.peer else { return Ok(()) };
+        let Some(sync) = self.spaces.get_mut(&id) else { return Ok(()) };
+        let mut around = Around {
+            now_ms,
+            peer,
+            key: &key,
+            report: &mut self.report,
+            under_way: &mut self.under_way,
+        };
+        work(sync, &mut around)?;
+        if sync.waits() {
+            self.waiting.insert(id);
+            self.retry_at_ms.get_or_insert(now_ms.saturating_add(RETRY_MS));
+        } else {
+            self.waiting.remove(&id);
+        }
+        self.ready.push_back(id);
+        Ok(())
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.retry_at_ms.filter(|_| !self.over)
+    }
+
+    /// Lets time-outs that are due happen.
+    ///
+    /// # Errors
+    /// As [`handle_frame`](Self::handle_frame).
+    pub fn handle_timeout(&mut self, now_ms: u64) -> Result<(), Error> {
+        if self.over || self.retry_at_ms.is_none_or(|at| at > now_ms) {
+            return Ok(());
+        }
+        self.retry_at_ms = None;
+        let waiting: Vec<u64> = self.waiting.iter().copied().collect();
+        for id in waiting {
+            self.with_space(id, now_ms, SpaceSync::retry).inspect_err(|error| self.fail(error))?;
+        }
+        self.end_if_done();
+        Ok(())
+    }
+
+    /// The next frame to send, if there is anything to say now.
+    ///
+    /// # Errors
+    /// The storage failed. The session is over then.
+    pub fn poll_frame(&mut self, now_ms: u64) -> Result<Option<Vec<u8>>, Error> {
+        let frame = match self.over {
+            true => self.refuse(),
+            false => self.gather(now_ms).inspect_err(|error| self.fail(error))?,
+        };
+        if frame.is_empty() {
+            return Ok(None);
+        }
+        self.report.frames_sent += 1;
+        self.report.bytes_sent += frame.len() as u64;
+        self.end_if_done();
+        Ok(Some(frame))
+    }
+
+    /// The last frame of a session that failed here.
+    fn refuse(&mut self) -> Vec<u8> {
+        let mut frame = self.carry.take().unwrap_or_default();
+        if let Some(reason) = self.refusal.take() {
+            frame.clear();
+            Message::Refuse { reason }.encode(&mut frame);
+        }
+        frame
+    }
+
+    fn gather(&mut self, now_ms: u64) -> Result<Vec<u8>, Error> {
+        let first = !self.hello_sent;
+        let mut frame = self.carry.take().unwrap_or_default();
+        while frame.len() < FRAME_TARGET_BYTES {
+            let before = frame.len();
+            let Some(message) = self.next_message(now_ms)? else { break };
+            message.encode(&mut frame);
+            self.asked |= !matches!(message, Message::Taken { .. });
+            let limit = if first { limits::FIRST_FRAME_BYTES } else { limits::FRAME_BYTES };
+            if before > 0 && frame.len() > limit {
+                self.carry = Some(frame.split_off(before));
+                break;
+            }
+        }
+        Ok(frame)
+    }
+
+    fn next_message(&mut self, now_ms: u64) -> Result<Option<Message>, Error> {
+        if !self.hello_sent {
+            if !self.opener && self.peer.is_none() {
+                return Ok(None);
+            }
+            self.hello_sent = true;
+            let scope = self.scope.clone().unwrap_or(Scope::All);
+            let (replica, nonce) = (self.store.replica(), self.nonce);
+            return Ok(Some(Message::Hello { replica, nonce, scope }));
+        }
+        let peer = self.peer.map(|(peer, _)| peer);
+        while let Some(id) = self.ready.pop_front() {
+            let Some((peer, key)) = self.peer else { break };
+            let Some(sync) = self.spaces.get_mut(&id) else { continue };
+            let mut around = Around {
+                now_ms,
+                peer,
+                key: &key,
+                report: &mut self.report,
+                under_way: &mut self.under_way,
+            };
+            match sync.poll(&mut around)? {
+                Poll::Message(message) => {
+                    self.ready.push_back(id);
+                    return Ok(Some(message));
+                }
+                Poll::Window => self.stalled.push(id),
+                Poll::Idle => self.retire(id),
+            }
+        }
+        if let Some(name) = self.to_open.pop() {
+            let id = self.next_id;
+            self.next_id += 2;
+            self.opened.insert(name.clone());
+            let mut sync = SpaceSync::open(id, self.store.space(&name)?, peer)?;
+            let open = sync.take_queued();
+            self.spaces.insert(id, sync);
+            return Ok(open);
+        }
+        if !self.all_opened_sent && (self.opener || self.all_opened_received) {
+            self.all_opened_sent = true;
+            return Ok(Some(Message::AllOpened));
+        }
+        Ok(None)
+    }
+
+    /// Keeps of a space that has ended, and has said so, only the report.
+    fn retire(&mut self, id: u64) {
+        let Some(end) = self.spaces.get(&id).and_then(|sync| sync.end) else { return };
+        if let Some(sync) = self.spaces.remove(&id) {
+            let name = sync.name().to_owned();
+            self.waiting.remove(&id);
+            self.report.spaces.push(SpaceReport { name, root: end.ok(), why: end.err() });
+        }
+    }
+
+    fn end_if_done(&mut self) {
+        let opened = self.all_opened_sent && self.all_opened_received && self.to_open.is_empty();
+        if opened && self.spaces.is_empty() && self.carry.is_none() {
+            self.over = true;
+            self.report.finished = true;
+        }
+    }
+
+    /// Whether nothing more is to come: everything is proven, or the session failed.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// What the session has done so far.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Session")
+            .field("peer", &self.report.peer)
+            .field("over", &self.over)
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A hello of another version gets an error of its own.
+fn malformed(error: DecodeError) -> Error {
+    match error.problem {
+        Problem::UnknownVersion { known, found } => {
+            PeerError::Version { ours: known, theirs: found }.into()
+        }
+        _ => PeerError::Malformed(error).into(),
+    }
+}
