@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use super::{
     Durability, Identity, KeyRange, Order, Read, ReadSnapshot, Storage, StorageError, Table,
-    Verdict, Visit, Write,
+    Verdict, Visit, Write, of, of_mut,
 };
 use crate::causal::ReplicaId;
 
@@ -99,17 +99,6 @@ struct State {
     snapshots: BTreeMap<u64, usize>,
     /// Keys with a version that the commit named here superseded, in the order of commits.
     superseded: VecDeque<(u64, Table, Bytes)>,
-}
-
-/// The rows of one table in an array with an entry for each.
-fn of<T>(all: &[T; Table::ALL.len()], table: Table) -> &T {
-    #[allow(clippy::indexing_slicing, reason = "the array has an entry for each table")]
-    &all[table as usize]
-}
-
-fn of_mut<T>(all: &mut [T; Table::ALL.len()], table: Table) -> &mut T {
-    #[allow(clippy::indexing_slicing, reason = "the array has an entry for each table")]
-    &mut all[table as usize]
 }
 
 impl State {

@@ -16,9 +16,17 @@ use core::ops::ControlFlow;
 use crate::causal::ReplicaId;
 
 mod error;
+#[cfg(not(target_arch = "wasm32"))]
+mod file;
+#[cfg(not(target_arch = "wasm32"))]
+mod identity;
 mod memory;
+#[cfg(test)]
+mod suite;
 
 pub use error::StorageError;
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::{FileOptions, RedbStorage};
 pub use memory::MemoryStorage;
 
 /// The tables, all of them raw bytes to raw bytes in byte order.
@@ -64,6 +72,18 @@ impl Table {
         Self::Digest,
         Self::Bases,
     ];
+}
+
+/// What an array with an entry for each table holds for this one.
+fn of<T>(all: &[T; Table::ALL.len()], table: Table) -> &T {
+    #[allow(clippy::indexing_slicing, reason = "the array has an entry for each table")]
+    &all[table as usize]
+}
+
+/// The same, to change it.
+fn of_mut<T>(all: &mut [T; Table::ALL.len()], table: Table) -> &mut T {
+    #[allow(clippy::indexing_slicing, reason = "the array has an entry for each table")]
+    &mut all[table as usize]
 }
 
 /// Which way a scan goes.

@@ -1,0 +1,251 @@
+//! Tables in one file, with redb as the engine.
+//!
+//! From the top down: [`RedbStorage`] runs transactions, `tables` has what runs in them,
+//! `health` stands between us and the engine, then comes the engine itself, beneath it
+//! `gate`, and the file. `open` knows in which order the files of a store change.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::ReadableDatabase;
+
+use super::{
+    Durability, Entropy, Identity, ReadSnapshot, Storage, StorageError, Verdict, Write, identity,
+};
+use crate::causal::ReplicaId;
+
+mod gate;
+mod health;
+mod open;
+mod tables;
+#[cfg(test)]
+pub(super) mod tests;
+
+use health::Health;
+use open::{Engine, Plan, Session};
+use tables::{Snapshot, Tables};
+
+/// How a store's file is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileOptions {
+    /// Memory for pages of the file, in bytes: 64 MiB unless told otherwise.
+    pub cache_bytes: usize,
+    /// Makes a new store where there is no file: yes unless told otherwise.
+    pub create: bool,
+    /// Takes a fresh [`ReplicaId`] even where nothing speaks against the one the store has.
+    ///
+    /// For stores on media that are put back as a whole (images and snapshots of machines,
+    /// containers started again from one state): there both of a store's files are restored
+    /// together, and nothing in them tells. Each opening under a fresh id costs an entry in
+    /// the version vectors for ever, so it is off unless asked for.
+    pub fresh_id: bool,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 64 << 20, create: true, fresh_id: false }
+    }
+}
+
+/// Tables in one file, and beside it `FILE.id`, its identity.
+///
+/// Several handles, or processes, cannot have one store open at a time. While it is being
+/// made there is also `FILE.new`; one left there by a crash is removed.
+///
+/// # Identity
+/// The store notices at opening that its file was copied or put back from a backup, and
+/// takes a fresh [`ReplicaId`] before anything is written: see [`Storage::identity`].
+/// A copy made while the store was open and put back in place, over the same file, before
+/// anything was written in a later session is *not* noticed here.
+///
+/// # Failures
+/// A write that fails on the disk leaves the store readable, and every write after it fails
+/// with [`StorageError::MustReopen`]: what reached the disk is known only to who opens it
+/// anew. A panic inside the engine becomes [`StorageError::EnginePanic`], and everything
+/// after it [`StorageError::MustReopen`] (where panics unwind; where they abort, they abort).
+///
+/// # Cost
+/// Opening takes milliseconds whatever the size, after a crash too. A session that only
+/// reads writes nothing at all to the disk; the first write of a session costs a few syncs
+/// more, for the identity.
+pub struct RedbStorage {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    /// The lock under which one write transaction runs at a time.
+    writer: Mutex<Session>,
+    replica: ReplicaId,
+    identity: Identity,
+    plan: Plan,
+}
+
+impl Inner {
+    const fn health(&self) -> &Health {
+        &self.engine.health
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Session> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RedbStorage {
+    /// Opens the store in the file at `path`, or makes it there.
+    ///
+    /// `entropy` is asked here only, for ids and nonces.
+    ///
+    /// # Errors
+    /// [`AlreadyOpen`](StorageError::AlreadyOpen); [`NotAStore`](StorageError::NotAStore) for
+    /// a folder, an empty file or a file of something else, which is left as it is;
+    /// [`NewerFormat`](StorageError::NewerFormat); [`Corrupt`](StorageError::Corrupt);
+    /// [`Io`](StorageError::Io) for a missing folder, a missing file where
+    /// [`create`](FileOptions::create) is off, a read-only file, and whatever else the
+    /// operating system refuses.
+    pub fn open(
+        path: impl AsRef<Path>,
+        options: &FileOptions,
+        entropy: Entropy<'_>,
+    ) -> Result<Self, StorageError> {
+        Self::open_with(path.as_ref(), options, entropy, Plan::default())
+    }
+
+    fn open_with(
+        path: &Path,
+        options: &FileOptions,
+        entropy: Entropy<'_>,
+        plan: Plan,
+    ) -> Result<Self, StorageError> {
+        let inner = open::open(path, options, entropy, plan)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The store's file, without links on the way to it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.health().path()
+    }
+}
+
+impl core::fmt::Debug for RedbStorage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RedbStorage")
+            .field("path", &self.path())
+            .field("replica", &self.inner.replica)
+            .field("identity", &self.inner.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Storage for RedbStorage {
+    /// Waits for nothing but a running [`compact`](Storage::compact) or
+    /// [`check`](Storage::check). The snapshot keeps the store open.
+    fn read(&self) -> Result<Box<dyn ReadSnapshot>, StorageError> {
+        let transaction = self.inner.engine.with_database(|database| {
+            self.inner.health().read("beginning a snapshot", || database.begin_read())
+        })?;
+        Ok(Box::new(Snapshot::new(self.inner.clone(), transaction)))
+    }
+
+    fn write(
+        &self,
+        durability: Durability,
+        work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
+    ) -> Result<(), StorageError> {
+        let Inner { engine, plan, .. } = &*self.inner;
+        let mut session = self.inner.writer();
+        engine.health.writable()?;
+        if durability == Durability::Immediate {
+            engine.still_there()?;
+        }
+        open::arm(engine, &mut session, plan)?;
+        let mut transaction = engine.begin()?;
+        engine.health.write("preparing a write transaction", || {
+            transaction.set_quick_repair(true);
+            transaction.set_durability(match durability {
+                Durability::Immediate => redb::Durability::Immediate,
+                Durability::Eventual => redb::Durability::None,
+            })
+        })?;
+        let mut tables = Tables::new(&engine.health, &transaction);
+        // Caught, because the engine does not take a transaction back while a panic goes on.
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut tables)));
+        engine.health.clean_up("closing tables", || drop(tables));
+        if matches!(outcome, Ok(Ok(Verdict::Commit))) && engine.health.writable().is_ok() {
+            return engine.health.write("committing", || transaction.commit());
+        }
+        engine.health.clean_up("taking a transaction back", || {
+            // It can fail only where the engine has failed before, which was noted.
+            let _ = transaction.abort();
+        });
+        match outcome {
+            Ok(Ok(Verdict::Abort)) => Ok(()),
+            // The work made light of a failure of the engine.
+            Ok(Ok(Verdict::Commit)) => engine.health.writable(),
+            Ok(Err(error)) => Err(error),
+            Err(payload) => resume_unwind(payload),
+        }
+    }
+
+    fn file_bytes(&self) -> Result<u64, StorageError> {
+        let metadata = self.inner.engine.file.metadata();
+        let path = self.path();
+        Ok(metadata.map_err(|source| identity::io(path, "asking the size", source))?.len())
+    }
+
+    /// Snapshots and writes that begin meanwhile wait for it. Takes about as long as writing
+    /// the store anew.
+    fn compact(&self) -> Result<(), StorageError> {
+        let Inner { engine, plan, .. } = &*self.inner;
+        let mut session = self.inner.writer();
+        engine.health.writable()?;
+        open::arm(engine, &mut session, plan)?;
+        let mut database = engine.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = database.as_mut() else { return Ok(()) };
+        let doing = "compacting";
+        match catch_unwind(AssertUnwindSafe(|| database.compact())) {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(redb::CompactionError::TransactionInProgress)) => {
+                Err(engine.health.translate(doing, redb::Error::TransactionInProgress))
+            }
+            Ok(Err(error)) => Err(engine.health.write_failed(doing, error.into())),
+            Err(payload) => Err(engine.health.panicked(doing, &*payload)),
+        }
+    }
+
+    /// Snapshots and writes that begin meanwhile wait for it, and no snapshot may be held.
+    /// Takes as long as reading the whole file. Where the answer is no, the store must be
+    /// opened anew.
+    fn check(&self) -> Result<bool, StorageError> {
+        let Inner { engine, .. } = &*self.inner;
+        let _session = self.inner.writer();
+        engine.health.writable()?;
+        let mut database = engine.database.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(database) = database.as_mut() else { return Ok(false) };
+        let doing = "checking";
+        let checked = catch_unwind(AssertUnwindSafe(|| database.check_integrity()));
+        let reason = match checked {
+            Ok(Ok(true)) => return Ok(true),
+            Ok(Ok(false)) => "pages whose checksums do not match".to_owned(),
+            Ok(Err(redb::DatabaseError::Storage(redb::StorageError::Corrupted(reason)))) => reason,
+            Ok(Err(redb::DatabaseError::TransactionInProgress)) => {
+                return Err(engine.health.translate(doing, redb::Error::TransactionInProgress));
+            }
+            Ok(Err(error)) => return Err(engine.health.write_failed(doing, error.into())),
+            Err(payload) => return Err(engine.health.panicked(doing, &*payload)),
+        };
+        let place = self.path().display().to_string();
+        engine.health.fail(&StorageError::Corrupt { place, reason });
+        Ok(false)
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.inner.replica
+    }
+
+    fn identity(&self) -> Identity {
+        self.inner.identity
+    }
+}

@@ -1,0 +1,437 @@
+//! Opening, making and arming a store, step by step.
+//!
+//! Each step that a crash can follow is named in [`Step`], and the tests stop after each of
+//! them. What must hold then: there is no store or a whole one, the next opening does not
+//! take it for a backup, and a store that is one is never taken for the original.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use redb::backends::FileBackend;
+use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, TableError};
+
+use super::gate::{Gate, Gated};
+use super::health::{Health, engine_panic};
+use super::tables::{Definition, definition};
+use super::{FileOptions, Inner};
+use crate::causal::ReplicaId;
+use crate::codec::{Cursor, DecodeError, Put};
+use crate::storage::identity::{FileMark, IdFile, Nonce, Record, beside, io};
+use crate::storage::{Entropy, Identity, StorageError, Table};
+
+/// The newest format of the data file that this version reads, and the one it writes.
+const FORMAT: u64 = 1;
+
+/// The storage's own rows. They stand apart from the tables, so that who uses those neither
+/// meets nor overwrites them.
+const OWN: Definition = TableDefinition::new("rejoin");
+const FORMAT_KEY: &[u8] = b"format";
+const NONCE_KEY: &[u8] = b"nonce";
+const REPLICA_KEY: &[u8] = b"replica";
+
+/// What the engine's files start with.
+const ENGINE_MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// The places where a crash can find the files in another state than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names, reason = "each names who was written, in the past tense")]
+pub(super) enum Step {
+    TempMade,
+    TempFilled,
+    TempAnnounced,
+    TempRenamed,
+    FreshAnnounced,
+    FreshCommitted,
+    ArmAnnounced,
+    ArmCommitted,
+    ArmFinished,
+}
+
+#[cfg(test)]
+type Wrap = Box<dyn Fn(FileBackend) -> Box<dyn StorageBackend> + Send + Sync>;
+
+/// What the tests put between the engine and the file, and where they stop.
+#[derive(Default)]
+pub(super) struct Plan {
+    #[cfg(test)]
+    pub(super) stop_after: Option<Step>,
+    #[cfg(test)]
+    pub(super) backend: Option<Wrap>,
+}
+
+impl Plan {
+    #[cfg_attr(not(test), allow(clippy::unused_self, clippy::unnecessary_wraps))]
+    fn reached(&self, step: Step) -> Result<(), StorageError> {
+        #[cfg(test)]
+        if self.stop_after == Some(step) {
+            return Err(StorageError::Busy("the test stops here"));
+        }
+        let _ = step;
+        Ok(())
+    }
+
+    /// The layers below the engine, from the file up.
+    fn backend(&self, file: FileBackend) -> Box<dyn StorageBackend> {
+        #[cfg(test)]
+        if let Some(wrap) = &self.backend {
+            return wrap(file);
+        }
+        // The layer of sealed blocks, which checks each block it reads, belongs here: above
+        // the file, beneath the gate.
+        Box::new(file)
+    }
+}
+
+/// The open engine.
+pub(super) struct Engine {
+    pub(super) health: Health,
+    pub(super) database: RwLock<Option<Database>>,
+    /// The data file, to ask its length.
+    pub(super) file: File,
+    mark: FileMark,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.health.clean_up("closing the store", || drop(database));
+    }
+}
+
+/// What is to be done about the identity before the first write, under the writers' lock.
+pub(super) struct Session {
+    id: IdFile,
+    nonce: Nonce,
+    /// The nonce that the first write puts in place of the other.
+    fresh: Nonce,
+    armed: bool,
+}
+
+pub(super) fn open(
+    path: &Path,
+    options: &FileOptions,
+    entropy: Entropy<'_>,
+    plan: Plan,
+) -> Result<Inner, StorageError> {
+    let path = resolve(path)?;
+    if exists(&path)? {
+        inspect(&path)?;
+    } else if !options.create {
+        return Err(io(&path, "opening the store", ErrorKind::NotFound.into()));
+    }
+    let mut id = IdFile::lock(&path)?;
+    let opened = if exists(&path)? {
+        open_existing(&path, options, entropy, &plan, &mut id)
+    } else {
+        create(&path, options, entropy, &plan, &mut id)
+    };
+    match opened {
+        Ok(Opened { engine, replica, identity, nonce, fresh }) => {
+            let session = Session { id, nonce, fresh, armed: identity != Identity::Kept };
+            Ok(Inner { engine, writer: Mutex::new(session), replica, identity, plan })
+        }
+        Err(error) => {
+            id.discard_if_empty();
+            Err(error)
+        }
+    }
+}
+
+struct Opened {
+    engine: Engine,
+    replica: ReplicaId,
+    identity: Identity,
+    nonce: Nonce,
+    fresh: Nonce,
+}
+
+fn open_existing(
+    path: &Path,
+    options: &FileOptions,
+    entropy: Entropy<'_>,
+    plan: &Plan,
+    id: &mut IdFile,
+) -> Result<Opened, StorageError> {
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let file = file.map_err(|source| io(path, "opening the store", source))?;
+    let engine = start(path, file, options, plan)?;
+    let (previous, nonce) = engine.own_rows()?;
+    let fresh = draw(entropy);
+    let known = id.record().is_some_and(|record| record.names(nonce, engine.mark));
+    if known && !options.fresh_id {
+        let identity = Identity::Kept;
+        return Ok(Opened { engine, replica: previous, identity, nonce, fresh });
+    }
+    let replica = ReplicaId::from_bytes(draw(entropy));
+    let renamed = engine.open_gate().and_then(|()| {
+        // The old nonce is not named: should we crash before the data file has the fresh
+        // name, it must still count as a copy.
+        id.write(Record { previous: fresh, next: fresh, mark: engine.mark })?;
+        plan.reached(Step::FreshAnnounced)?;
+        engine.commit_own(&[(NONCE_KEY, &fresh), (REPLICA_KEY, replica.as_bytes())])?;
+        plan.reached(Step::FreshCommitted)
+    });
+    engine.or_fail(renamed)?;
+    Ok(Opened { engine, replica, identity: Identity::Fresh { previous }, nonce: fresh, fresh })
+}
+
+fn create(
+    path: &Path,
+    options: &FileOptions,
+    entropy: Entropy<'_>,
+    plan: &Plan,
+    id: &mut IdFile,
+) -> Result<Opened, StorageError> {
+    let doing = "making a new store";
+    let temp = beside(path, ".new");
+    match std::fs::remove_file(&temp) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&temp, doing, error)),
+        // A leftover of a crash: its store never came to be.
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temp);
+    let engine = start(path, file.map_err(|source| io(&temp, doing, source))?, options, plan)?;
+    let nonce = draw(entropy);
+    let replica = ReplicaId::from_bytes(draw(entropy));
+    let mut format = Vec::new();
+    format.put_varint(FORMAT);
+    let made = engine.open_gate().and_then(|()| {
+        plan.reached(Step::TempMade)?;
+        engine.commit_own(&[
+            (FORMAT_KEY, &format),
+            (NONCE_KEY, &nonce),
+            (REPLICA_KEY, replica.as_bytes()),
+        ])?;
+        plan.reached(Step::TempFilled)?;
+        // Before the store has its name: no moment at which it stands there unannounced.
+        id.write(Record { previous: nonce, next: nonce, mark: engine.mark })?;
+        sync_folder(path)?;
+        plan.reached(Step::TempAnnounced)?;
+        if exists(path)? {
+            return Err(io(path, doing, ErrorKind::AlreadyExists.into()));
+        }
+        std::fs::rename(&temp, path).map_err(|source| io(path, doing, source))?;
+        plan.reached(Step::TempRenamed)?;
+        sync_folder(path)
+    });
+    engine.or_fail(made)?;
+    Ok(Opened { engine, replica, identity: Identity::Created, nonce, fresh: nonce })
+}
+
+/// Before the first write of a session: a nonce that no copy made earlier holds.
+pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result<(), StorageError> {
+    if session.armed {
+        return Ok(());
+    }
+    let (nonce, fresh, mark) = (session.nonce, session.fresh, engine.mark);
+    let armed = engine.open_gate().and_then(|()| {
+        session.id.write(Record { previous: nonce, next: fresh, mark })?;
+        plan.reached(Step::ArmAnnounced)?;
+        // A commit of its own, without the caller's rows: until the identity file names the
+        // new nonce alone, a copy with the old one passes for the original, and must be.
+        engine.commit_own(&[(NONCE_KEY, &fresh)])?;
+        plan.reached(Step::ArmCommitted)?;
+        session.id.write(Record { previous: fresh, next: fresh, mark })?;
+        plan.reached(Step::ArmFinished)
+    });
+    engine.or_fail(armed)?;
+    session.nonce = fresh;
+    session.armed = true;
+    Ok(())
+}
+
+/// Starts the engine on a file.
+fn start(
+    path: &Path,
+    file: File,
+    options: &FileOptions,
+    plan: &Plan,
+) -> Result<Engine, StorageError> {
+    let doing = "opening the store";
+    let failed = |source| io(path, doing, source);
+    let mark = FileMark::of(&file.metadata().map_err(failed)?);
+    let kept = file.try_clone().map_err(failed)?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(options.cache_bytes);
+    let backend = FileBackend::new(file)
+        .map_err(|error| failed(std::io::Error::other(error.to_string())))
+        .map(|file| plan.backend(file))?;
+    let gate = Gate::new(backend).map_err(failed)?;
+    let health = Health::new(path.to_path_buf(), gate.clone());
+    let opened =
+        catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(Gated(gate.clone()))))
+            .map_err(|payload| engine_panic(doing, &*payload))?;
+    let database = opened.map_err(|error| health.translate(doing, error.into()))?;
+    Ok(Engine { health, database: RwLock::new(Some(database)), file: kept, mark })
+}
+
+impl Engine {
+    /// Lets what the engine writes reach the file.
+    fn open_gate(&self) -> Result<(), StorageError> {
+        let opened = self.health.gate().open();
+        opened.map_err(|source| io(self.health.path(), "preparing the first write", source))
+    }
+
+    fn or_fail<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        result.inspect_err(|error| self.health.fail(error))
+    }
+
+    pub(super) fn with_database<T>(
+        &self,
+        call: impl FnOnce(&Database) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        match &*database {
+            Some(database) => call(database),
+            None => Err(StorageError::MustReopen { reason: "it was closed".to_owned() }),
+        }
+    }
+
+    /// Whether the path still leads to the file that is open: what is written to a file
+    /// without a name is lost.
+    pub(super) fn still_there(&self) -> Result<(), StorageError> {
+        let path = self.health.path();
+        let doing = "writing to a store whose file was removed or replaced";
+        let there = std::fs::metadata(path).map_err(|source| io(path, doing, source))?;
+        if FileMark::of(&there).agrees(self.mark) {
+            Ok(())
+        } else {
+            Err(io(path, doing, ErrorKind::NotFound.into()))
+        }
+    }
+
+    pub(super) fn begin(&self) -> Result<redb::WriteTransaction, StorageError> {
+        self.with_database(|database| {
+            self.health.write("beginning a write transaction", || database.begin_write())
+        })
+    }
+
+    /// Writes rows of the storage's own, durably.
+    fn commit_own(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StorageError> {
+        let mut transaction = self.begin()?;
+        transaction.set_quick_repair(true);
+        let new = rows.len() > 2;
+        self.health.write("writing the store's identity", || -> Result<(), redb::Error> {
+            let mut own = transaction.open_table(OWN)?;
+            for &(key, value) in rows {
+                own.insert(key, value)?;
+            }
+            drop(own);
+            if new {
+                for table in Table::ALL {
+                    transaction.open_table(definition(table))?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// The replica and the nonce that the data file holds.
+    fn own_rows(&self) -> Result<(ReplicaId, Nonce), StorageError> {
+        let path = self.health.path();
+        let [format, replica, nonce] = self.with_database(|database| {
+            let own = self.health.read("reading the store's identity", || {
+                let transaction = database.begin_read()?;
+                let own = match transaction.open_table(OWN) {
+                    Ok(own) => own,
+                    Err(TableError::Storage(error)) => return Err(redb::Error::from(error)),
+                    Err(_) => return Ok(None),
+                };
+                let row = |key: &[u8]| -> Result<Option<Vec<u8>>, redb::Error> {
+                    Ok(own.get(key)?.map(|value| value.value().to_vec()))
+                };
+                Ok(Some([row(FORMAT_KEY)?, row(REPLICA_KEY)?, row(NONCE_KEY)?]))
+            })?;
+            own.ok_or_else(|| StorageError::NotAStore {
+                path: path.clone(),
+                reason: "a redb database of something else".to_owned(),
+            })
+        })?;
+        let corrupt = |reason: String| StorageError::Corrupt {
+            place: format!("{}, the store's own rows", path.display()),
+            reason,
+        };
+        let wrong = |error: DecodeError| corrupt(error.to_string());
+        let mut cursor = Cursor::new("format", format.as_deref().unwrap_or_default());
+        let found = cursor.varint().map_err(wrong)?;
+        if found != FORMAT {
+            return Err(StorageError::NewerFormat { path: path.clone(), known: FORMAT, found });
+        }
+        cursor.finish().map_err(wrong)?;
+        let sixteen = |what: &'static str, row: Option<Vec<u8>>| {
+            let row = row.ok_or_else(|| corrupt(format!("no {what}")))?;
+            <[u8; 16]>::try_from(row).map_err(|_| corrupt(format!("a {what} not of 16 bytes")))
+        };
+        Ok((ReplicaId::from_bytes(sixteen("replica", replica)?), sixteen("nonce", nonce)?))
+    }
+}
+
+fn draw(entropy: Entropy<'_>) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    entropy(&mut bytes);
+    bytes
+}
+
+/// The path without links, so that one store has one identity file, whichever way it is named.
+fn resolve(path: &Path) -> Result<PathBuf, StorageError> {
+    let failed = |source| io(path, "finding the store", source);
+    if exists(path)? {
+        return path.canonicalize().map_err(failed);
+    }
+    let name = path.file_name().ok_or_else(|| failed(ErrorKind::InvalidInput.into()))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok(folder.unwrap_or(Path::new(".")).canonicalize().map_err(failed)?.join(name))
+}
+
+fn exists(path: &Path) -> Result<bool, StorageError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(io(path, "finding the store", source)),
+    }
+}
+
+/// Looks at what stands there before anything is made beside it or written to it.
+fn inspect(path: &Path) -> Result<(), StorageError> {
+    let failed = |source| io(path, "opening the store", source);
+    let not_a_store = |reason: &str| StorageError::NotAStore {
+        path: path.to_path_buf(),
+        reason: reason.to_owned(),
+    };
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(not_a_store("it is a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(not_a_store("it is not a file"));
+    }
+    if metadata.len() == 0 {
+        return Err(not_a_store("it is empty; a new store is made only where there is no file"));
+    }
+    if metadata.permissions().readonly() {
+        let refused = std::io::Error::new(ErrorKind::PermissionDenied, "the file is read-only");
+        return Err(failed(refused));
+    }
+    let mut start = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(ENGINE_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    if start != ENGINE_MAGIC {
+        return Err(not_a_store("its first bytes are something else's"));
+    }
+    Ok(())
+}
+
+/// Makes what was made and renamed in the folder of `path` outlast a power cut.
+fn sync_folder(path: &Path) -> Result<(), StorageError> {
+    #[cfg(unix)]
+    {
+        let folder = path.parent().unwrap_or(path);
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| io(folder, "syncing the folder", source))?;
+    }
+    let _ = path;
+    Ok(())
+}

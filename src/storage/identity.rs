@@ -1,0 +1,320 @@
+//! The identity file: how a store notices that it was copied or restored.
+//!
+//! Two histories under one [`ReplicaId`](crate::causal::ReplicaId) lose data silently: a new
+//! write under a dot that a peer has already seen and forgotten is dropped there as dead. So
+//! beside the data file `FILE` stands `FILE.id`, and both hold a random nonce. Whoever copies
+//! one without the other, puts an older one back, or carries both elsewhere, is found out at
+//! the next opening: the nonces differ, or the data file is another file than the one noted.
+//!
+//! # Why two nonces
+//! The obvious code changes the nonce in both files before the first write of a session. A
+//! crash between the two leaves them different, and the store takes itself for a backup. So
+//! the identity file first names the old nonce and the new one, then the data file changes,
+//! then the identity file names the new one alone. At each moment the data file's nonce is
+//! one of those named.
+//!
+//! # Form
+//! Two slots of 512 bytes, written in turn and each synced, so that a torn write leaves the
+//! other one:
+//!
+//! ```text
+//! "rejoin id" ‖ version (1) ‖ counter ‖ previous nonce (16) ‖ next nonce (16)
+//!             ‖ inode (0, or 1 and the number) ‖ birth (0, or 1, seconds and nanoseconds)
+//!             ‖ zeros up to byte 480 ‖ BLAKE3 of these 480 bytes (32)
+//! ```
+//!
+//! Numbers are varints. The slot is the counter's lowest bit; the greater counter counts. The
+//! file is also the lock between processes and handles, so it is never replaced.
+//!
+//! # What it cannot notice
+//! Both files restored together with inode and birth time (images, snapshots of machines,
+//! containers): there the caller asks for a fresh name at each opening. And a copy made
+//! *while* the store was open, put back in place before the next session's first write.
+
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::StorageError;
+use crate::codec::{Cursor, DecodeError, Problem, Put};
+
+/// 16 random bytes that both files hold.
+pub(super) type Nonce = [u8; 16];
+
+const MAGIC: &[u8; 9] = b"rejoin id";
+const VERSION: u64 = 1;
+const SLOT_BYTES: usize = 512;
+const CHECKED_BYTES: usize = SLOT_BYTES - blake3::OUT_LEN;
+
+/// Which file a path leads to, as far as the platform can tell: a copy is another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct FileMark {
+    inode: Option<u64>,
+    /// Seconds and nanoseconds since 1970.
+    born: Option<(u64, u32)>,
+}
+
+impl FileMark {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let inode = Some(std::os::unix::fs::MetadataExt::ino(metadata));
+        #[cfg(not(unix))]
+        let inode = None;
+        let born = metadata.created().ok();
+        let born = born.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        Self { inode, born: born.map(|age| (age.as_secs(), age.subsec_nanos())) }
+    }
+
+    /// Whether nothing that both sides know speaks against the same file.
+    pub(super) fn agrees(self, other: Self) -> bool {
+        fn same<T: PartialEq>(a: Option<T>, b: Option<T>) -> bool {
+            a.zip(b).is_none_or(|(a, b)| a == b)
+        }
+        same(self.inode, other.inode) && same(self.born, other.born)
+    }
+}
+
+/// What the identity file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    /// The nonce that the data file had.
+    pub(super) previous: Nonce,
+    /// The nonce that it has or is about to get.
+    pub(super) next: Nonce,
+    /// The data file.
+    pub(super) mark: FileMark,
+}
+
+impl Record {
+    /// Whether the data file with this nonce is the one that the record speaks of.
+    pub(super) fn names(&self, nonce: Nonce, mark: FileMark) -> bool {
+        (nonce == self.previous || nonce == self.next) && self.mark.agrees(mark)
+    }
+
+    fn encode(&self, counter: u64) -> Vec<u8> {
+        let mut slot = Vec::with_capacity(SLOT_BYTES);
+        slot.extend_from_slice(MAGIC);
+        slot.put_varint(VERSION);
+        slot.put_varint(counter);
+        slot.extend_from_slice(&self.previous);
+        slot.extend_from_slice(&self.next);
+        slot.push(self.mark.inode.is_some().into());
+        if let Some(inode) = self.mark.inode {
+            slot.put_varint(inode);
+        }
+        slot.push(self.mark.born.is_some().into());
+        if let Some((seconds, nanoseconds)) = self.mark.born {
+            slot.put_varint(seconds);
+            slot.put_varint(nanoseconds.into());
+        }
+        slot.resize(CHECKED_BYTES, 0);
+        let checksum = blake3::hash(&slot);
+        slot.extend_from_slice(checksum.as_bytes());
+        slot
+    }
+
+    fn decode(slot: &[u8]) -> Result<(u64, Self), DecodeError> {
+        let mut cursor = Cursor::new("identity file", slot);
+        let checked = cursor.clone().take(CHECKED_BYTES)?;
+        let mut tail = cursor.clone();
+        tail.take(CHECKED_BYTES)?;
+        if tail.array()? != *blake3::hash(checked).as_bytes() {
+            return Err(tail.wrong(Problem::Checksum));
+        }
+        if cursor.array()? != *MAGIC {
+            return Err(cursor.wrong(Problem::Other("not an identity file")));
+        }
+        let version = cursor.varint()?;
+        if version != VERSION {
+            let problem = Problem::UnknownVersion { known: VERSION, found: version };
+            return Err(cursor.wrong(problem));
+        }
+        let counter = cursor.varint()?;
+        let (previous, next) = (cursor.array()?, cursor.array()?);
+        let mut mark = FileMark::default();
+        if known(&mut cursor)? {
+            mark.inode = Some(cursor.varint()?);
+        }
+        if known(&mut cursor)? {
+            let seconds = cursor.varint()?;
+            let nanoseconds = u32::try_from(cursor.varint()?)
+                .map_err(|_| cursor.wrong(Problem::Other("nanoseconds above 32 bits")))?;
+            mark.born = Some((seconds, nanoseconds));
+        }
+        Ok((counter, Self { previous, next, mark }))
+    }
+}
+
+fn known(cursor: &mut Cursor<'_>) -> Result<bool, DecodeError> {
+    match cursor.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        found => Err(cursor.wrong(Problem::UnknownTag { found: found.into() })),
+    }
+}
+
+/// The identity file, locked for as long as this lives.
+#[derive(Debug)]
+pub(super) struct IdFile {
+    path: PathBuf,
+    file: File,
+    counter: u64,
+    record: Option<Record>,
+}
+
+impl IdFile {
+    /// Locks the identity file of the data file `data`, making it where there is none, and
+    /// reads it. What cannot be read counts as not there.
+    pub(super) fn lock(data: &Path) -> Result<Self, StorageError> {
+        let path = beside(data, ".id");
+        let file = lock(data, &path)?;
+        let mut this = Self { path, file, counter: 0, record: None };
+        this.read()?;
+        Ok(this)
+    }
+
+    /// What it says, if it is readable.
+    pub(super) const fn record(&self) -> Option<Record> {
+        self.record
+    }
+
+    /// Writes a record in place of the older one, synced.
+    pub(super) fn write(&mut self, record: Record) -> Result<(), StorageError> {
+        let counter = self.counter + 1;
+        let at = (counter % 2) * SLOT_BYTES as u64;
+        let written = self
+            .file
+            .seek(SeekFrom::Start(at))
+            .and_then(|_| self.file.write_all(&record.encode(counter)))
+            .and_then(|()| self.file.sync_all());
+        written.map_err(|source| io(&self.path, "writing the identity file", source))?;
+        self.counter = counter;
+        self.record = Some(record);
+        Ok(())
+    }
+
+    /// Takes it away again, where it was made for a store that there is none of.
+    pub(super) fn discard_if_empty(self) {
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            // Should this fail, an empty file stays behind: it says as much as none.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+
+    fn read(&mut self) -> Result<(), StorageError> {
+        let failed = |source| io(&self.path, "reading the identity file", source);
+        let mut bytes = Vec::with_capacity(2 * SLOT_BYTES);
+        (&self.file).take(2 * SLOT_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
+        for (place, slot) in (0..).zip(bytes.chunks(SLOT_BYTES)) {
+            match Record::decode(slot) {
+                Ok((counter, record)) if counter % 2 == place && counter > self.counter => {
+                    self.counter = counter;
+                    self.record = Some(record);
+                }
+                Err(DecodeError { problem: Problem::UnknownVersion { known, found }, .. }) => {
+                    return Err(StorageError::NewerFormat {
+                        path: self.path.clone(),
+                        known,
+                        found,
+                    });
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens and locks; where the file was deleted or replaced meanwhile, once more.
+fn lock(data: &Path, path: &Path) -> Result<File, StorageError> {
+    let doing = "opening and locking the identity file";
+    for _ in 0..8 {
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|source| io(path, doing, source))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StorageError::AlreadyOpen { path: data.to_path_buf() });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(path, doing, source)),
+        }
+        let ours = file.metadata().map_err(|source| io(path, doing, source))?;
+        let there = std::fs::metadata(path);
+        if there.is_ok_and(|there| FileMark::of(&there).agrees(FileMark::of(&ours))) {
+            return Ok(file);
+        }
+    }
+    Err(StorageError::AlreadyOpen { path: data.to_path_buf() })
+}
+
+/// The path of the file beside `data` whose name has this ending.
+pub(super) fn beside(data: &Path, ending: &str) -> PathBuf {
+    let mut name = data.as_os_str().to_os_string();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+pub(super) fn io(path: &Path, doing: &'static str, source: std::io::Error) -> StorageError {
+    StorageError::Io { path: path.to_path_buf(), doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(n: u8) -> Record {
+        let mark = FileMark { inode: Some(u64::MAX), born: Some((u64::MAX, 999_999_999)) };
+        Record { previous: [n; 16], next: [n + 1; 16], mark }
+    }
+
+    #[test]
+    fn a_torn_slot_leaves_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("s");
+        for torn_bytes in [0, 1, 9, 10, 100, 480, 511] {
+            let mut id = IdFile::lock(&data).unwrap();
+            id.write(record(1)).unwrap();
+            id.write(record(3)).unwrap();
+            let (old_counter, path) = (id.counter, id.path.clone());
+            drop(id);
+            // The next write goes over the slot of the older record and is cut.
+            let at = ((old_counter + 1) % 2) as usize * SLOT_BYTES;
+            let mut bytes = std::fs::read(&path).unwrap();
+            let fresh = record(5).encode(old_counter + 1);
+            bytes[at..at + torn_bytes].copy_from_slice(&fresh[..torn_bytes]);
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(IdFile::lock(&data).unwrap().record(), Some(record(3)), "{torn_bytes}");
+            bytes[at..at + SLOT_BYTES].copy_from_slice(&fresh);
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(IdFile::lock(&data).unwrap().record(), Some(record(5)));
+        }
+    }
+
+    #[test]
+    fn it_is_a_lock_and_reads_rubbish_as_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("s");
+        std::fs::write(beside(&data, ".id"), vec![7; 3000]).unwrap();
+        let mut id = IdFile::lock(&data).unwrap();
+        assert_eq!(id.record(), None);
+        id.write(record(1)).unwrap();
+        assert!(matches!(IdFile::lock(&data), Err(StorageError::AlreadyOpen { .. })));
+        drop(id);
+        assert_eq!(IdFile::lock(&data).unwrap().record(), Some(record(1)));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("s");
+        let mut slot = record(1).encode(2);
+        slot[MAGIC.len()] = 2;
+        slot.truncate(CHECKED_BYTES);
+        let checksum = blake3::hash(&slot);
+        slot.extend_from_slice(checksum.as_bytes());
+        std::fs::write(beside(&data, ".id"), slot).unwrap();
+        let refused = IdFile::lock(&data);
+        assert!(matches!(refused, Err(StorageError::NewerFormat { known: 1, found: 2, .. })));
+    }
+}
