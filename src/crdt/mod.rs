@@ -56,6 +56,8 @@ mod counters;
 mod dots;
 mod flags;
 mod flatten;
+#[cfg(any(test, feature = "quickcheck"))]
+pub mod laws;
 mod map;
 mod registers;
 pub mod rules;
@@ -96,3 +98,6 @@ macro_rules! delegate_store {
     };
 }
 use delegate_store;
+
+#[cfg(test)]
+mod tests;
