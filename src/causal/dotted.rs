@@ -59,6 +59,13 @@ impl DottedVersionVector {
         if past.contains(dot) { Err(NotBeyondPast { dot }) } else { Ok(Self { dot, past }) }
     }
 
+    /// As [`DottedVersionVector::new`], for a dot known to be beyond the past.
+    #[cfg(any(test, feature = "quickcheck"))]
+    pub(super) fn beyond(dot: Dot, past: VersionVector) -> Self {
+        debug_assert!(!past.contains(dot));
+        Self { dot, past }
+    }
+
     /// The event itself.
     #[must_use]
     pub fn dot(&self) -> Dot {

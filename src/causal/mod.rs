@@ -65,6 +65,8 @@
 //! assert!(answers.iter().all(|answer| clocks[0].covers(answer)));
 //! ```
 
+#[cfg(any(test, feature = "quickcheck"))]
+mod arbitrary;
 mod context;
 mod dot;
 mod dotted;

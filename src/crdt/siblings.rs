@@ -1,0 +1,161 @@
+//! Siblings: the value of Dynamo.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::registers::{Stamped, Write, writes};
+use super::{Causal, Change, DotFun, DotSeen};
+use crate::causal::{CausalContext, Dot, Hlc, ReplicaId};
+
+/// Several concurrent values of one key, and the context to write with.
+///
+/// DeCandia et al., "Dynamo: Amazon's Highly Available Key-value Store" (2007), with the
+/// dotted version vector *set* of Preguiça et al. 2010 for causality. A reader gets all
+/// siblings and [`seen`](Causal::seen), the read context. A writer hands in the context of
+/// what it has read, and its value replaces exactly that. What was written meanwhile stays
+/// beside it.
+///
+/// In difference to [`MvRegister`](super::MvRegister) what counts is what the *client* has
+/// read, not what the replica knows when the write arrives:
+///
+/// 1. Client C reads the cart {milk} at replica A. So does D.
+/// 2. D writes {milk, bread}. C, which has seen nothing of it, writes {milk, eggs}.
+/// 3. The replica knows of the bread when C's write arrives; C did not. Replacing all that
+///    the replica knows would lose the bread.
+///
+/// ```
+/// use rejoin::{causal::{Hlc, ReplicaId}, crdt::Siblings};
+/// let a = ReplicaId::from_bytes([1; 16]);
+/// let now = |ms| Hlc::new(ms, 0);
+///
+/// let mut cart = Siblings::new();
+/// let nothing_read = cart.seen().clone();
+/// let _ = cart.update(a, &nothing_read, now(1), vec!["milk"]);
+///
+/// let read = cart.seen().clone(); // by both clients
+/// let _ = cart.update(a, &read, now(2), vec!["milk", "bread"]);
+/// let _ = cart.update(a, &read, now(3), vec!["milk", "eggs"]);
+/// assert_eq!(cart.len(), 2);
+///
+/// // A reader with both merges them as the application sees fit, and writes that back.
+/// let read = cart.seen().clone();
+/// let merged = cart.resolve(|carts| {
+///     let mut all: Vec<_> = carts.flat_map(|cart| cart.value.clone()).collect();
+///     all.sort();
+///     all.dedup();
+///     all
+/// });
+/// let _ = cart.update(a, &read, now(4), merged.expect("something was written"));
+/// assert_eq!(cart.values().collect::<Vec<_>>(), [&vec!["bread", "eggs", "milk"]]);
+/// ```
+pub type Siblings<T> = Causal<SiblingsStore<T>>;
+
+/// The live items of [`Siblings`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SiblingsStore<T>(pub(super) DotFun<Stamped<T>>);
+
+crate::crdt::delegate_store!([T: Clone] SiblingsStore<T>, 0);
+
+impl<T> SiblingsStore<T> {
+    /// The concurrent values, in the order of their dots.
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
+        self.iter().map(|write| write.value)
+    }
+
+    /// The concurrent writes, in the order of their dots.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Write<'_, T>> + DoubleEndedIterator {
+        writes(&self.0)
+    }
+
+    /// How many siblings there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the application makes of the siblings; `None` if there are none. They come in
+    /// the order of their dots, the same at every replica, so a function that looks at
+    /// nothing else gives the same answer everywhere. Nothing is written.
+    pub fn resolve<R>(
+        &self,
+        choose: impl FnOnce(&mut dyn Iterator<Item = Write<'_, T>>) -> R,
+    ) -> Option<R> {
+        if self.is_empty() { None } else { Some(choose(&mut self.iter())) }
+    }
+
+    /// The change that writes a value in the place of all that `context` has seen.
+    pub fn updating(&self, dot: Dot, context: &CausalContext, time: Hlc, value: T) -> Change<Self> {
+        let row = Self(DotFun::of(dot, Stamped { time, value }));
+        Change::write_over(row, dot, context.clone())
+    }
+}
+
+/// Values with their dots and times, such as read from a store: see [`Causal::from_parts`].
+impl<T> FromIterator<(Dot, Hlc, T)> for SiblingsStore<T> {
+    fn from_iter<I: IntoIterator<Item = (Dot, Hlc, T)>>(values: I) -> Self {
+        let rows = values.into_iter().map(|(dot, time, value)| (dot, Stamped { time, value }));
+        Self(rows.collect())
+    }
+}
+
+impl<T: Clone> Siblings<T> {
+    /// Writes a value in the place of all that `context` has seen: the
+    /// [`seen`](Causal::seen) of the siblings that the writer has read, here or at another
+    /// replica. An empty context replaces nothing.
+    #[must_use = "the delta is what the other replicas need"]
+    pub fn update(
+        &mut self,
+        replica: ReplicaId,
+        context: &CausalContext,
+        time: Hlc,
+        value: T,
+    ) -> Self {
+        // A context from elsewhere may have seen more of the writer than this value has.
+        let seq = self.seen().greatest(replica).max(context.greatest(replica)).next();
+        self.update_at(Dot::new(replica, seq), context, time, value).unwrap_or_default()
+    }
+
+    /// Writes a value under a dot from outside.
+    ///
+    /// # Errors
+    /// The dot was seen already, here or by the context.
+    pub fn update_at(
+        &mut self,
+        dot: Dot,
+        context: &CausalContext,
+        time: Hlc,
+        value: T,
+    ) -> Result<Self, DotSeen> {
+        if context.contains(dot) {
+            return Err(DotSeen { dot });
+        }
+        self.apply(self.updating(dot, context, time, value))
+    }
+
+    /// Removes all that `context` has seen; what was written meanwhile stays.
+    #[must_use = "the delta is what the other replicas need"]
+    pub fn remove(&mut self, context: &CausalContext) -> Self {
+        let change = Change::removal(SiblingsStore::default(), context.clone());
+        self.apply(change).unwrap_or_default()
+    }
+}
+
+impl<T> Default for SiblingsStore<T> {
+    fn default() -> Self {
+        Self(DotFun::default())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for SiblingsStore<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,146 @@
+//! The laws on every type, and what flattening must keep.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::laws::{Few, Operations, Step, run};
+use super::*;
+use crate::causal::ReplicaId;
+
+type Nested = OrMap<Few, OrMap<Few, MvRegister<u8>>>;
+
+crate::crdt_laws! {
+    lww_registers: LwwRegister<u8>;
+    mv_registers: MvRegister<u8>;
+    siblings: Siblings<u8>;
+    pn_counters: PnCounter;
+    g_counters: GCounter;
+    or_sets: OrSet<Few>;
+    rw_sets: RwSet<Few>;
+    ew_flags: EwFlag;
+    dw_flags: DwFlag;
+    maps_of_registers: OrMap<Few, LwwRegister<u8>>;
+    maps_of_counters: OrMap<Few, PnCounter>;
+    maps_of_sets: OrMap<Few, RwSet<Few>>;
+    maps_of_flags: OrMap<Few, EwFlag>;
+    maps_of_maps: Nested;
+}
+
+/// Histories without gaps: deltas do not travel alone.
+fn flattening<V>(histories: u64)
+where
+    V: Replicated,
+    V::Store: Operations + Flatten + PartialEq + Serialize + DeserializeOwned + 'static,
+{
+    fn property<S: Operations + Flatten>(steps: Vec<Step<S::Operation>>) -> bool {
+        let ids = [1, 2, 3].map(|n| ReplicaId::from_bytes([n; 16]));
+        let steps: Vec<_> =
+            steps.into_iter().filter(|step| !matches!(step, Step::Deliver(..))).collect();
+        let copies = run::<S>(&ids, &steps, |_, _, _| ()).copies;
+        copies.iter().all(|a| {
+            copies.iter().all(|b| {
+                let (left, right) = (a.flatten().unwrap(), b.flatten().unwrap());
+                let rows = join_flat(&left, a.seen(), &right, b.seen());
+                let mut both = a.clone();
+                both.merge(b);
+                // And the rows are one for each live dot.
+                let mut live = Vec::new();
+                both.each_dot(&mut |dot| live.push(dot));
+                both.flatten().unwrap() == rows && live.len() == rows.len()
+            })
+        })
+    }
+    quickcheck::QuickCheck::new()
+        .rng(quickcheck::Gen::from_size_and_seed(12, 7))
+        .tests(histories)
+        .max_tests(histories)
+        .quickcheck(property::<V::Store> as fn(Vec<Step<_>>) -> bool);
+}
+
+#[test]
+fn flattening_commutes_with_joining() {
+    flattening::<LwwRegister<u8>>(10_000);
+    flattening::<MvRegister<u8>>(10_000);
+    flattening::<PnCounter>(10_000);
+    flattening::<GCounter>(10_000);
+    flattening::<EwFlag>(10_000);
+    flattening::<DwFlag>(10_000);
+    flattening::<OrSet<Few>>(10_000);
+    flattening::<RwSet<Few>>(10_000);
+    flattening::<OrMap<Few, PnCounter>>(10_000);
+    flattening::<OrMap<Few, OrMap<Few, RwSet<Few>>>>(10_000);
+    flattening::<Siblings<Vec<u8>>>(2_000);
+}
+
+mod rows {
+    use super::*;
+    use crate::causal::{Dot, Hlc, Seq};
+    use crate::codec::Kind;
+
+    fn dot(seq: u64) -> Dot {
+        Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(seq))
+    }
+
+    fn item(path: &[(Kind, &[u8])], seq: u64, payload: &[u8]) -> FlatItem {
+        let path = path.iter().map(|(kind, name)| (*kind, name.to_vec())).collect();
+        FlatItem { path, dot: dot(seq), payload: payload.to_vec() }
+    }
+
+    #[test]
+    fn each_type_has_its_own_row() {
+        let a = dot(1).replica;
+        let time = Hlc::new(1, 2);
+        let stamp = [0, 0, 0, 0, 0, 1, 0, 2];
+
+        let mut lww = LwwRegister::new();
+        let _ = lww.write(a, time, "x");
+        let stamped = [&stamp[..], &[1, b'x']].concat();
+        assert_eq!(lww.flatten().unwrap(), [item(&[(Kind::REGISTER, b"")], 1, &stamped)]);
+
+        let mut mv = MvRegister::new();
+        let _ = mv.write(a, time, "x");
+        assert_eq!(mv.flatten().unwrap(), [item(&[(Kind::MV_REGISTER, b"")], 1, &stamped)]);
+
+        let mut value = Siblings::new();
+        let _ = value.update(a, &Default::default(), time, "x");
+        let raw = [&stamp[..], b"x"].concat();
+        assert_eq!(value.flatten().unwrap(), [item(&[(Kind::VALUE, b"")], 1, &raw)]);
+
+        let mut counter = PnCounter::new();
+        let _ = counter.add(a, -100).unwrap();
+        assert_eq!(counter.flatten().unwrap(), [item(&[(Kind::COUNTER, b"")], 1, &[0xc7, 1])]);
+
+        let mut growing = GCounter::new();
+        let _ = growing.add(a, 1).unwrap();
+        assert_eq!(growing.flatten().unwrap(), [item(&[(Kind::COUNTER, b"")], 1, &[2])]);
+
+        let mut set = OrSet::new();
+        let _ = set.add(a, "x");
+        assert_eq!(set.flatten().unwrap(), [item(&[(Kind::SET, b"\x01x")], 1, b"")]);
+
+        let mut set = RwSet::new();
+        let _ = set.add(a, "x");
+        let _ = set.remove(a, "y");
+        assert_eq!(
+            set.flatten().unwrap(),
+            [
+                item(&[(Kind::RW_SET, b"\x01x")], 1, &[1]),
+                item(&[(Kind::RW_SET, b"\x01y")], 2, &[0])
+            ]
+        );
+
+        let mut flag = EwFlag::new();
+        let _ = flag.enable(a);
+        assert_eq!(flag.flatten().unwrap(), [item(&[(Kind::EW_FLAG, b"")], 1, b"")]);
+
+        let mut flag = DwFlag::new();
+        let _ = flag.disable(a);
+        assert_eq!(flag.flatten().unwrap(), [item(&[(Kind::DW_FLAG, b"")], 1, &[0])]);
+
+        let mut map: OrMap<&str, OrMap<u8, EwFlag>> = OrMap::new();
+        let _ = map.update(a, "k", |inner, dot| inner.updating(7, |flag| flag.enabling(dot)));
+        let path: [(Kind, &[u8]); 3] =
+            [(Kind::MAP, b"\x01k"), (Kind::MAP, &[7]), (Kind::EW_FLAG, b"")];
+        assert_eq!(map.flatten().unwrap(), [item(&path, 1, b"")]);
+    }
+}
