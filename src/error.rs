@@ -99,7 +99,9 @@ pub enum PeerError {
     Malformed(#[from] DecodeError),
     /// The peer names events of this replica that this replica never made. Its file was
     /// put back to an earlier state, or somebody forges.
-    #[error("the peer knows event {theirs} of this replica, which has made only {own}: was the store restored from a backup?")]
+    #[error(
+        "the peer knows event {theirs} of this replica, which has made only {own}: was the store restored from a backup?"
+    )]
     OwnFuture {
         /// The newest event of this replica that the peer names.
         theirs: Dot,
@@ -107,7 +109,9 @@ pub enum PeerError {
         own: u64,
     },
     /// The peer has this replica's id.
-    #[error("the peer has this replica's own id {replica}: one of the two stores is a copy of the other")]
+    #[error(
+        "the peer has this replica's own id {replica}: one of the two stores is a copy of the other"
+    )]
     SameReplica {
         /// The id of both.
         replica: ReplicaId,

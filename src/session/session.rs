@@ -177,7 +177,8 @@ impl Session {
 
     fn take_message(&mut self, now_ms: u64, message: Message) -> Result<(), Error> {
         let protocol = |what| Err(PeerError::Protocol { what }.into());
-        if self.peer.is_none() && !matches!(message, Message::Hello { .. } | Message::Refuse { .. }) {
+        if self.peer.is_none() && !matches!(message, Message::Hello { .. } | Message::Refuse { .. })
+        {
             return protocol("something before the hello");
         }
         let space = match &message {
@@ -333,12 +334,12 @@ impl Session {
             true => self.refuse(),
             false => self.gather(now_ms).inspect_err(|error| self.fail(error))?,
         };
+        self.end_if_done();
         if frame.is_empty() {
             return Ok(None);
         }
         self.report.frames_sent += 1;
         self.report.bytes_sent += frame.len() as u64;
-        self.end_if_done();
         Ok(Some(frame))
     }
 

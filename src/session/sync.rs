@@ -202,7 +202,9 @@ impl SpaceSync {
         let base = if long { self.space.base_with(peer)? } else { None };
         let known = base.map(|base| self.space.base(base)).transpose()?.flatten();
         let (base, changes) = match (base, known) {
-            (Some(base), Some(known)) if vector.covers(&known) => (Some(base), vector.beyond(&known)),
+            (Some(base), Some(known)) if vector.covers(&known) => {
+                (Some(base), vector.beyond(&known))
+            }
             _ => (None, vector.clone()),
         };
         let mut staged = self.space.staged()?;
@@ -225,7 +227,9 @@ impl SpaceSync {
             Some(mut vector) => {
                 vector.join(&theirs.changes);
                 if VectorHash::of(&vector) != theirs.hash {
-                    return Err(protocol("a vector that does not have the hash it was said to have"));
+                    return Err(protocol(
+                        "a vector that does not have the hash it was said to have",
+                    ));
                 }
                 self.exchange(vector, staged, around)
             }
@@ -263,7 +267,8 @@ impl SpaceSync {
 
     /// The opener proves once both deltas have ended.
     fn maybe_prove(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
-        if self.opener && self.phase == Phase::Exchange && self.sending.is_none() && !self.awaiting {
+        if self.opener && self.phase == Phase::Exchange && self.sending.is_none() && !self.awaiting
+        {
             self.prove(around)?;
         }
         Ok(())
@@ -278,9 +283,8 @@ impl SpaceSync {
     }
 
     fn root_at_cut(&self) -> Result<RootHash, Error> {
-        self.space.with_digest(|rows, space, vector| {
-            Ok(digest::root_at(rows, space, vector, &self.cut)?)
-        })
+        self.space
+            .with_digest(|rows, space, vector| Ok(digest::root_at(rows, space, vector, &self.cut)?))
     }
 
     fn finish(
@@ -319,7 +323,11 @@ impl SpaceSync {
     }
 
     /// Takes a message about this space.
-    pub(super) fn handle(&mut self, message: Message, around: &mut Around<'_>) -> Result<(), Error> {
+    pub(super) fn handle(
+        &mut self,
+        message: Message,
+        around: &mut Around<'_>,
+    ) -> Result<(), Error> {
         if self.end.is_some() {
             return Ok(()); // sent before the peer knew
         }
@@ -358,7 +366,9 @@ impl SpaceSync {
                     return Err(protocol("a vector that nobody asked for"));
                 };
                 if VectorHash::of(&vector) != hash {
-                    return Err(protocol("a vector that does not have the hash it was said to have"));
+                    return Err(protocol(
+                        "a vector that does not have the hash it was said to have",
+                    ));
                 }
                 self.exchange(vector, staged, around)?;
             }

@@ -5,9 +5,9 @@
 use smallvec::SmallVec;
 
 use super::rows::{
-    DOT_BYTES, Run, Runs, Removal, SPACE_BYTES, State, Which, after, batch, corrupt, dot_key,
-    dot_of_key, dot_value, item_key, item_value, numbered_key, range, read_state, space_key,
-    split_dot_value, split_item_value, vector_key,
+    DOT_BYTES, PASS_ROWS, Removal, Run, Runs, SPACE_BYTES, State, Which, after, batch, corrupt,
+    dot_key, dot_of_key, dot_value, item_key, item_value, numbered_key, range, read_state,
+    space_key, split_dot_value, split_item_value, vector_key,
 };
 use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
@@ -16,9 +16,6 @@ use crate::digest::{ItemHash, Marks};
 use crate::storage::{Order, StorageError, Table, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-
-/// Rows that a pass holds in memory at a time, while it goes through many.
-pub(super) const PASS_ROWS: usize = 1024;
 
 /// The changes of one commit of one space, while they are made.
 pub(super) struct Batch<'t> {
@@ -115,7 +112,11 @@ impl<'t> Batch<'t> {
     }
 
     /// Puts a removal record that is ahead of the vector.
-    pub(super) fn stage_removal(&mut self, dot: Dot, removal: &Removal) -> Result<(), StorageError> {
+    pub(super) fn stage_removal(
+        &mut self,
+        dot: Dot,
+        removal: &Removal,
+    ) -> Result<(), StorageError> {
         self.unstage(dot)?;
         self.rows.put(Table::Removals, &dot_key(self.space, dot), &removal.to_row())?;
         self.state.staged += 1;
@@ -179,7 +180,11 @@ impl<'t> Batch<'t> {
                     Ok(_) => {}
                     Err(e) => wrong = Some(corrupt(Table::Items, key, e)),
                 }
-                if dead.len() < PASS_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if dead.len() < PASS_ROWS {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
             })?;
             if let Some(wrong) = wrong {
                 return Err(wrong);
@@ -298,8 +303,7 @@ impl<'t> Batch<'t> {
                     Some(_) => Err(corrupt(Table::Items, &key, "a dot whose item is gone")),
                 };
             };
-            let (past, _) =
-                split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+            let (past, _) = split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
             b.remove_covered(row.place, &past, Some(dot))
         })
     }
@@ -410,7 +414,11 @@ impl<'t> Batch<'t> {
             self.trim_log(log_limit_bytes)?;
         }
         if !self.dots.0.is_empty() {
-            self.rows.put(Table::Commits, &numbered_key(self.space, number), &self.dots.to_row())?;
+            self.rows.put(
+                Table::Commits,
+                &numbered_key(self.space, number),
+                &self.dots.to_row(),
+            )?;
         }
         if let Some(old) = number.checked_sub(limits::COMMITS) {
             self.rows.delete(Table::Commits, &numbered_key(self.space, old))?;
@@ -424,13 +432,13 @@ impl<'t> Batch<'t> {
         let from = space_key(self.space).to_vec();
         let to = after(&from);
         while self.state.log_bytes > limit_bytes {
-            let Some((age_key, row)) =
-                batch(self.rows, Table::RemovalAges, &from, &to, 1)?.0.pop()
+            let Some((age_key, row)) = batch(self.rows, Table::RemovalAges, &from, &to, 1)?.0.pop()
             else {
                 self.state.log_bytes = 0;
                 return Ok(());
             };
-            let mut runs = Runs::from_row(&row).map_err(|e| corrupt(Table::RemovalAges, &age_key, e))?;
+            let mut runs =
+                Runs::from_row(&row).map_err(|e| corrupt(Table::RemovalAges, &age_key, e))?;
             self.trim_runs(&mut runs, limit_bytes)?;
             if runs.0.is_empty() {
                 self.rows.delete(Table::RemovalAges, &age_key)?;

@@ -7,8 +7,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{Batch, PASS_ROWS};
-use super::rows::{Removal, after, item_key};
+use super::batch::Batch;
+use super::rows::{PASS_ROWS, Removal, SPACE_BYTES, after, item_key};
 use super::view::Found;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
 use crate::codec::{Cursor, Kind, Prefix, Put, limits, unzigzag, zigzag};
@@ -65,12 +65,9 @@ impl Change<'_> {
         let place = at.place();
         let mut own = self.batch.view().found(place.as_bytes())?;
         own.retain(|found| found.dot.replica == self.replica);
-        let amounts: Result<Vec<_>, Error> = own
-            .iter()
-            .map(|found| Ok((found.dot.seq, counter_amount(&found.payload)?)))
-            .collect();
-        let shown =
-            if fault!(CounterRowReplacedAfterItWasShown) { Seq::ZERO } else { self.shown };
+        let amounts: Result<Vec<_>, Error> =
+            own.iter().map(|found| Ok((found.dot.seq, counter_amount(&found.payload)?))).collect();
+        let shown = if fault!(CounterRowReplacedAfterItWasShown) { Seq::ZERO } else { self.shown };
         let CounterPlan { replaces, amount } = rules::plan_add(&amounts?, shown, amount)?;
         own.retain(|found| replaces.contains(&found.dot.seq));
         // A row that nobody can have seen needs no naming: only its own past lives on.
@@ -144,12 +141,16 @@ impl Change<'_> {
                     dots.push(row.dot);
                 }
                 found.push((row.key.to_vec(), row.dot));
-                Ok(if found.len() < PASS_ROWS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+                Ok(if found.len() < PASS_ROWS {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                })
             })?;
             count += found.len();
             let whole = found.len() < PASS_ROWS;
             if let Some((last, _)) = found.last() {
-                from = last.get(super::rows::SPACE_BYTES..).unwrap_or_default().to_vec();
+                from = last.get(SPACE_BYTES..).unwrap_or_default().to_vec();
             }
             for (key, dot) in found {
                 self.batch.remove_item(&key, dot)?;

@@ -227,7 +227,8 @@ fn put_group<'e>(
         match event {
             Event::Item { place, past, payload } => {
                 out.put_varint(header(ITEM));
-                let shared = place.iter().zip(last_place.iter()).take_while(|(a, b)| a == b).count();
+                let shared =
+                    place.iter().zip(last_place.iter()).take_while(|(a, b)| a == b).count();
                 out.put_varint(shared as u64);
                 out.put_bytes(place.get(shared..).unwrap_or_default());
                 origins.put_vector(out, past);
@@ -239,24 +240,26 @@ fn put_group<'e>(
                 out.put_bytes(prefix.as_bytes());
                 origins.put_vector(out, past);
             }
-            Event::Removal(Removal::Dots(dots)) => match (dots.as_slice(), run_of(*dot, dots, rest)) {
-                ([first], run @ 2..) => {
-                    out.put_varint(header(RUN));
-                    out.put_varint(run as u64);
-                    origins.put(out, first.replica);
-                    out.put_varint(first.seq.get());
-                    group = rest.get(run - 1..).unwrap_or_default();
-                    before = Seq::new(dot.seq.get() + run as u64 - 1);
-                }
-                _ => {
-                    out.put_varint(header(DOTS));
-                    out.put_varint(dots.len() as u64);
-                    for removed in dots {
-                        origins.put(out, removed.replica);
-                        out.put_varint(removed.seq.get());
+            Event::Removal(Removal::Dots(dots)) => {
+                match (dots.as_slice(), run_of(*dot, dots, rest)) {
+                    ([first], run @ 2..) => {
+                        out.put_varint(header(RUN));
+                        out.put_varint(run as u64);
+                        origins.put(out, first.replica);
+                        out.put_varint(first.seq.get());
+                        group = rest.get(run - 1..).unwrap_or_default();
+                        before = Seq::new(dot.seq.get() + run as u64 - 1);
+                    }
+                    _ => {
+                        out.put_varint(header(DOTS));
+                        out.put_varint(dots.len() as u64);
+                        for removed in dots {
+                            origins.put(out, removed.replica);
+                            out.put_varint(removed.seq.get());
+                        }
                     }
                 }
-            },
+            }
         }
     }
 }
@@ -295,7 +298,8 @@ fn take_group(
         let here = cursor.clone();
         let header = cursor.varint()?;
         let beyond = || here.wrong(Problem::Other("an event beyond where its group leads"));
-        let seq = before.checked_add(header >> 2).and_then(|n| n.checked_add(1)).ok_or_else(beyond)?;
+        let seq =
+            before.checked_add(header >> 2).and_then(|n| n.checked_add(1)).ok_or_else(beyond)?;
         before = seq;
         let dot = Dot::new(origin, Seq::new(seq));
         let event = match header & 3 {
@@ -309,9 +313,14 @@ fn take_group(
                 let run = cursor.varint()?;
                 let (replica, first) = (origins.take(cursor)?, cursor.seq()?.get());
                 if run < 2 || run > (end - events.len()) as u64 {
-                    return Err(here.wrong(Problem::TooMany { limit: end - events.len(), found: run }));
+                    return Err(
+                        here.wrong(Problem::TooMany { limit: end - events.len(), found: run })
+                    );
                 }
-                before = seq.checked_add(run - 1).filter(|last| *last <= upto.get()).ok_or_else(beyond)?;
+                before = seq
+                    .checked_add(run - 1)
+                    .filter(|last| *last <= upto.get())
+                    .ok_or_else(beyond)?;
                 if first.checked_add(run).is_none() {
                     return Err(beyond());
                 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::chunk::{Chunk, Claim, Event, Last};
 use super::rows::{
-    DotRow, Removal, corrupt, dot_key, dot_of_key, item_key, range, split_dot_value,
+    DotRow, PASS_ROWS, Removal, corrupt, dot_key, dot_of_key, item_key, range, split_dot_value,
     split_item_value,
 };
 use super::space::Space;
@@ -16,9 +16,6 @@ use crate::error::Error;
 #[cfg(rejoin_faults)]
 use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table};
-
-/// Rows that a pass reads before it looks at them.
-const PASS_ROWS: usize = 512;
 
 /// Goes through what lies beyond what a peer has seen, in (origin, seq) order, straight
 /// from the index of dots: no search, no hashing, and no snapshot held between chunks.
@@ -105,7 +102,12 @@ impl Outgoing {
             if let Some(number) = early.space {
                 for (origin, block) in blocks {
                     let bits = digest::live_bits(
-                        &*early.rows, number, &early.vector, cut, *origin, *block,
+                        &*early.rows,
+                        number,
+                        &early.vector,
+                        cut,
+                        *origin,
+                        *block,
                     )?;
                     claims.push(Claim { origin: *origin, block: *block, bits });
                 }
@@ -203,12 +205,14 @@ impl Reading<'_> {
 
     fn item(&mut self, dot: Dot, row: &[u8]) -> Result<(), StorageError> {
         let Some(space) = self.snapshot.space else { return Ok(()) };
-        let DotRow { place, .. } = split_dot_value(row).map_err(|e| corrupt(Table::Dots, row, e))?;
+        let DotRow { place, .. } =
+            split_dot_value(row).map_err(|e| corrupt(Table::Dots, row, e))?;
         let key = item_key(space, place, Some(dot));
         let Some(value) = self.snapshot.rows.get(Table::Items, &key)? else {
             return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
         };
-        let (past, payload) = split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+        let (past, payload) =
+            split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
         self.bytes += 8 + place.len() + 20 * past.len() + payload.len();
         let event = Event::Item { place: place.to_vec(), past, payload: payload.to_vec() };
         self.chunk.events.push((dot, event));

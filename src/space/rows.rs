@@ -22,6 +22,8 @@ use crate::storage::{KeyRange, Order, Read, StorageError, Table};
 
 /// The bytes of a dot in a key.
 pub(super) const DOT_BYTES: usize = 24;
+/// Rows that a pass holds in memory at a time, while it goes through many.
+pub(super) const PASS_ROWS: usize = 1024;
 /// The bytes of a space's number in front of each key.
 pub(super) const SPACE_BYTES: usize = 4;
 
@@ -280,7 +282,9 @@ pub(super) struct Runs(pub(super) Vec<Run>);
 impl Runs {
     pub(super) fn push(&mut self, dot: Dot) {
         match self.0.last_mut() {
-            Some(run) if run.replica == dot.replica && run.last.next() == dot.seq => run.last = dot.seq,
+            Some(run) if run.replica == dot.replica && run.last.next() == dot.seq => {
+                run.last = dot.seq
+            }
             _ => self.0.push(Run { replica: dot.replica, first: dot.seq, last: dot.seq }),
         }
     }

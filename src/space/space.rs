@@ -268,9 +268,7 @@ impl Space {
     /// # Errors
     /// The storage failed.
     pub fn root(&self) -> Result<RootHash, Error> {
-        self.with_digest(|rows, space, vector| {
-            Ok(digest::root_at(rows, space, vector, vector)?)
-        })
+        self.with_digest(|rows, space, vector| Ok(digest::root_at(rows, space, vector, vector)?))
     }
 
     /// What the space has seen.

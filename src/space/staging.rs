@@ -120,7 +120,8 @@ impl Incoming {
             let other = feeder.as_ref().filter(|feeder| feeder.id != self.id);
             match other {
                 _ if !self.holds => {
-                    let waits = |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
+                    let waits =
+                        |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
                     if other.is_some_and(waits) {
                         return Ok(Taken::Busy);
                     }
@@ -150,7 +151,9 @@ impl Incoming {
         let seen = self.space.snapshot()?.vector;
         let beyond = |e: &(ReplicaId, Seq)| e.1 > last.vector.get(e.0).max(seen.get(e.0));
         if chunk.upto.iter().any(|entry| beyond(&entry)) {
-            return Err(PeerError::Protocol { what: "a delta that leads beyond its own vector" }.into());
+            return Err(
+                PeerError::Protocol { what: "a delta that leads beyond its own vector" }.into()
+            );
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::options::Options;
 use super::rows::{after, corrupt, range};
 use super::space::{Space, SpaceShared};
-use crate::causal::{HybridClock, Hlc, ReplicaId};
+use crate::causal::{Hlc, HybridClock, ReplicaId};
 use crate::codec::limits;
 use crate::error::{Error, UsageError, shown};
 use crate::storage::{Identity, MemoryStorage, Order, Read, Storage, StorageError, Table, Write};
@@ -68,10 +68,13 @@ impl Store {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open_with(path: impl AsRef<std::path::Path>, options: Options) -> Result<Self, Error> {
         let storage = crate::storage::RedbStorage::open(
-            path.as_ref(),
-            options.cache_bytes,
+            path,
+            &crate::storage::FileOptions {
+                cache_bytes: options.cache_bytes,
+                fresh_id: options.fresh_id,
+                ..Default::default()
+            },
             &mut |bytes| (options.entropy)(bytes),
-            options.fresh_id,
         )?;
         Self::on(Box::new(storage), options)
     }

@@ -46,10 +46,8 @@ pub trait Reads: Clone + sealed::Sealed {
 /// Not to be implemented elsewhere.
 pub trait Writes: Reads {
     #[doc(hidden)]
-    fn change<R>(
-        &self,
-        work: impl FnOnce(&mut Change<'_>) -> Result<R, Error>,
-    ) -> Result<R, Error>;
+    fn change<R>(&self, work: impl FnOnce(&mut Change<'_>) -> Result<R, Error>)
+    -> Result<R, Error>;
 }
 
 mod sealed {

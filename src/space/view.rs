@@ -4,11 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::rows::{
-    State, after, corrupt, item_key, payload_of, range, split_item_key,
-    split_item_value,
+    State, after, corrupt, item_key, payload_of, range, split_item_key, split_item_value,
 };
 use crate::causal::{Dot, VersionVector};
-use crate::codec::{Kind, place};
+use crate::codec::Kind;
 use crate::storage::{Order, Read, ReadSnapshot, StorageError, Table};
 
 /// What stands in a space: its rows, as far as its vector covers them.
@@ -56,8 +55,7 @@ pub(crate) struct Found {
 }
 
 /// What a visit is handed, and whether to go on.
-pub(crate) type VisitRow<'v> =
-    &'v mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, StorageError>;
+pub(crate) type VisitRow<'v> = &'v mut dyn FnMut(Row<'_>) -> Result<ControlFlow<()>, StorageError>;
 
 impl<'a> View<'a> {
     pub(super) fn new(
@@ -81,8 +79,32 @@ impl<'a> View<'a> {
         self.each_row_between(prefix, &to, visit)
     }
 
+    /// Visits the live items from one start of places up to another; an empty one is the end.
+    pub(crate) fn each_row_in(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: VisitRow<'_>,
+    ) -> Result<(), StorageError> {
+        self.each_row_between(from, &self.end_key(to), visit)
+    }
+
+    /// The row key at which places from `to` on begin; where `to` is empty, the space's end.
+    fn end_key(&self, to: &[u8]) -> Vec<u8> {
+        match self.space {
+            None => Vec::new(),
+            Some(space) if to.is_empty() => after(&item_key(space, &[], None)),
+            Some(space) => item_key(space, to, None),
+        }
+    }
+
     /// The same from a place on, up to a row key.
-    pub(super) fn each_row_between(&self, from: &[u8], to: &[u8], visit: VisitRow<'_>) -> Result<(), StorageError> {
+    pub(super) fn each_row_between(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: VisitRow<'_>,
+    ) -> Result<(), StorageError> {
         let Some(space) = self.space else { return Ok(()) };
         let from = item_key(space, from, None);
         let mut ended = Ok(());
@@ -136,11 +158,21 @@ impl<'a> View<'a> {
         &self,
         prefix: &[u8],
         start: impl Fn(&[u8]) -> Option<usize>,
+        visit: impl FnMut(&[u8]) -> Result<ControlFlow<()>, StorageError>,
+    ) -> Result<(), StorageError> {
+        self.each_start_in(prefix, &after(prefix), start, visit)
+    }
+
+    /// The same from one start of places up to another; an empty one is the end.
+    pub(crate) fn each_start_in(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        start: impl Fn(&[u8]) -> Option<usize>,
         mut visit: impl FnMut(&[u8]) -> Result<ControlFlow<()>, StorageError>,
     ) -> Result<(), StorageError> {
-        let Some(space) = self.space else { return Ok(()) };
-        let to = after(&item_key(space, prefix, None));
-        let mut from = prefix.to_vec();
+        let to = self.end_key(to);
+        let mut from = from.to_vec();
         loop {
             let mut found = None;
             self.each_row_between(&from, &to, &mut |row| {
@@ -157,20 +189,6 @@ impl<'a> View<'a> {
                 return Ok(());
             }
         }
-    }
-
-    /// The keys that start with `key_prefix`, each with the kinds of what stands there.
-    pub(crate) fn each_key(
-        &self,
-        key_prefix: &[u8],
-        mut visit: impl FnMut(&[u8], &[Kind]) -> Result<ControlFlow<()>, StorageError>,
-    ) -> Result<(), StorageError> {
-        let start = place::key_range_start(key_prefix);
-        let key_len = |bytes: &[u8]| place::encoded_key_of(bytes).ok().map(<[u8]>::len);
-        self.each_start(&start, key_len, |encoded| {
-            let key = place::key_of(encoded).map_err(|e| corrupt(Table::Items, encoded, e))?;
-            visit(&key, &self.kinds(encoded)?)
-        })
     }
 
     /// The kinds that stand directly beneath an encoded prefix.

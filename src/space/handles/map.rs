@@ -154,7 +154,8 @@ impl<K: Serialize + DeserializeOwned, C: Reads> Map<K, C> {
             let mut ended = Ok(());
             view.each_start(&prefix, field_end, |found| {
                 let step = place::last_step_of(found).map_err(|e| corrupt(Table::Items, found, e));
-                match step.map_err(Error::from).and_then(|(_, name)| decode(base, Kind::MAP, &name)) {
+                match step.map_err(Error::from).and_then(|(_, name)| decode(base, Kind::MAP, &name))
+                {
                     Ok(field) => fields.push(field),
                     Err(error) => {
                         ended = Err(error);

@@ -15,9 +15,9 @@ mod value;
 pub use counter::Counter;
 pub use flag::{DwFlag, EwFlag};
 pub use map::Map;
+pub(crate) use register::split_stamp;
 pub use register::{LwwRegister, MvRegister};
 pub use set::{RwSet, Set};
-pub(crate) use register::split_stamp;
 pub use value::{ReadContext, Replacing, Siblings};
 
 use serde::Serialize;
@@ -104,9 +104,5 @@ fn each_element(
             Err(_) => ControlFlow::Break(()),
         })
     })?;
-    if ended?.is_continue() {
-        flush(&place, &payloads).map(|_| ())
-    } else {
-        Ok(())
-    }
+    if ended?.is_continue() { flush(&place, &payloads).map(|_| ()) } else { Ok(()) }
 }

@@ -208,9 +208,8 @@ fn get<C: Reads>(on: C, key: &[u8]) -> Result<Siblings, Error> {
 }
 
 fn put<C: Writes>(on: &C, key: &[u8], value: &[u8], replacing: Replacing<'_>) -> Result<(), Error> {
-    let place = Prefix::key(key)
-        .and_then(|at| at.step(Kind::VALUE, b""))
-        .map_err(UsageError::Place)?;
+    let place =
+        Prefix::key(key).and_then(|at| at.step(Kind::VALUE, b"")).map_err(UsageError::Place)?;
     on.change(|change| {
         let payload = change.stamped(value);
         match replacing {

@@ -1,0 +1,190 @@
+//! Checking a store against itself: rows against rows, digest against rows.
+
+use super::rows::{
+    PASS_ROWS, Removal, State, after, batch, dot_key, dot_of_key, item_key, payload_of, read_state,
+    space_key, split_dot_value, split_item_key,
+};
+use super::store::{Store, number_of};
+use crate::causal::VersionVector;
+use crate::codec::Place;
+use crate::digest::{self, ItemHash};
+use crate::error::Error;
+use crate::storage::{Read, StorageError, Table};
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// Spaces looked at.
+    pub spaces: u64,
+    /// Items looked at, staged ones too.
+    pub items: u64,
+    /// What is wrong, in words, the first hundred things; empty where the store is sound.
+    pub problems: Vec<String>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn wrong(&mut self, space: &str, what: impl core::fmt::Display) {
+        const MOST: usize = 100;
+        if self.problems.len() < MOST {
+            self.problems.push(format!("space {space:?}: {what}"));
+        }
+    }
+}
+
+impl Store {
+    /// Checks the store against itself: the engine's pages, each item against its dot and
+    /// its hash, counts against rows, the digest against the dots. Reads everything,
+    /// holding a bounded part of it in memory.
+    ///
+    /// # Errors
+    /// The storage failed. What is found wrong is no error but in the report.
+    pub fn check(&self) -> Result<CheckReport, Error> {
+        let mut report = CheckReport::default();
+        if !self.shared.storage.check()? {
+            report.problems.push("the engine's pages do not match their checksums".to_owned());
+        }
+        for name in self.spaces("")? {
+            let space = self.space(&name)?;
+            space.root()?; // makes the hashes that wait to be made
+            let snapshot = space.snapshot()?;
+            let Some(number) = number_of(&*snapshot.rows, &name)? else { continue };
+            report.spaces += 1;
+            let mut check = Check {
+                name: &name,
+                rows: &*snapshot.rows,
+                space: number,
+                vector: &snapshot.vector,
+                found: State::default(),
+                report: &mut report,
+            };
+            check.items()?;
+            check.dots()?;
+            check.removals()?;
+            check.counts()?;
+            check.digest()?;
+        }
+        Ok(report)
+    }
+}
+
+struct Check<'a> {
+    name: &'a str,
+    rows: &'a dyn Read,
+    space: u32,
+    vector: &'a VersionVector,
+    /// What the rows add up to.
+    found: State,
+    report: &'a mut CheckReport,
+}
+
+impl Check<'_> {
+    fn each(
+        &mut self,
+        table: Table,
+        mut look: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<Result<(), String>, StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut from = space_key(self.space).to_vec();
+        let to = after(&from);
+        loop {
+            let (found, whole) = batch(self.rows, table, &from, &to, PASS_ROWS)?;
+            for (key, value) in &found {
+                if let Err(what) = look(self, key, value)? {
+                    self.report
+                        .wrong(self.name, format_args!("{table:?} {}: {what}", key.escape_ascii()));
+                }
+            }
+            match found.last() {
+                Some((last, _)) if !whole => {
+                    from.clone_from(last);
+                    from.push(0);
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn items(&mut self) -> Result<(), StorageError> {
+        self.each(Table::Items, |check, key, value| {
+            check.report.items += 1;
+            let Ok((place, dot)) = split_item_key(key) else {
+                return Ok(Err("the key has no place and dot".to_owned()));
+            };
+            match check.vector.contains(dot) {
+                true => check.found.items += 1,
+                false => check.found.staged += 1,
+            }
+            let sound = Place::check(place).and_then(|()| payload_of(value));
+            let payload = match sound {
+                Ok(payload) => payload,
+                Err(e) => return Ok(Err(e.to_string())),
+            };
+            let row = check.rows.get(Table::Dots, &dot_key(check.space, dot))?;
+            let Some(row) = row else { return Ok(Err("its dot has no row".to_owned())) };
+            Ok(match split_dot_value(&row) {
+                Err(e) => Err(e.to_string()),
+                Ok(row) if row.place != place => Err("its dot stands elsewhere".to_owned()),
+                Ok(row) if row.hash != ItemHash::of(dot, place, payload) => {
+                    Err("its content has another hash".to_owned())
+                }
+                Ok(_) => Ok(()),
+            })
+        })
+    }
+
+    fn dots(&mut self) -> Result<(), StorageError> {
+        self.each(Table::Dots, |check, key, value| {
+            let (Ok(dot), Ok(row)) = (dot_of_key(key), split_dot_value(value)) else {
+                return Ok(Err("not a row of a dot".to_owned()));
+            };
+            let item = item_key(check.space, row.place, Some(dot));
+            Ok(match check.rows.get(Table::Items, &item)? {
+                None => Err("its item has no row".to_owned()),
+                Some(_) => Ok(()),
+            })
+        })
+    }
+
+    fn removals(&mut self) -> Result<(), StorageError> {
+        self.each(Table::Removals, |check, key, value| {
+            let (Ok(dot), Ok(_)) = (dot_of_key(key), Removal::from_row(value)) else {
+                return Ok(Err("not a removal record".to_owned()));
+            };
+            match check.vector.contains(dot) {
+                true => check.found.log_bytes += (key.len() + value.len()) as u64,
+                false => check.found.staged += 1,
+            }
+            Ok(Ok(()))
+        })
+    }
+
+    fn counts(&mut self) -> Result<(), StorageError> {
+        let kept = read_state(self.rows, self.space)?;
+        let pairs = [
+            ("live items", kept.items, self.found.items),
+            ("staged rows", kept.staged, self.found.staged),
+            ("bytes of removal records", kept.log_bytes, self.found.log_bytes),
+        ];
+        for (what, kept, found) in pairs {
+            if kept != found {
+                self.report.wrong(self.name, format_args!("{kept} {what} counted, {found} found"));
+            }
+        }
+        Ok(())
+    }
+
+    fn digest(&mut self) -> Result<(), StorageError> {
+        let kept = digest::root(self.rows, self.space)?;
+        let made = digest::recompute(self.rows, self.space, self.vector)?;
+        if kept.is_some_and(|kept| kept != made) {
+            self.report.wrong(self.name, "the digest is not that of the dots");
+        }
+        Ok(())
+    }
+}

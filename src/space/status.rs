@@ -1,0 +1,61 @@
+//! How a space stands.
+
+use super::scan::Keys;
+use super::space::Space;
+use crate::causal::{ReplicaId, VersionVector};
+use crate::digest::RootHash;
+use crate::error::Error;
+
+/// How a space stands at one replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The name under which this replica writes.
+    pub replica: ReplicaId,
+    /// The space's name.
+    pub space: String,
+    /// What it has seen.
+    pub vector: VersionVector,
+    /// The Merkle root over what lives in it.
+    pub root: RootHash,
+    /// Keys under which anything lives.
+    pub keys: u64,
+    /// Live items.
+    pub items: u64,
+    /// Rows received that are not there yet, because the rest of their delta is not.
+    pub staged: u64,
+    /// Bytes of removal records kept for peers who were away.
+    pub removal_log_bytes: u64,
+    /// The number of the newest commit here.
+    pub commit: u64,
+    /// Bytes of the store on disk, with all its spaces.
+    pub file_bytes: u64,
+}
+
+impl Space {
+    /// How the space stands. Counting the keys takes a look-up each.
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn status(&self) -> Result<Status, Error> {
+        let (vector, root) = self.standing()?;
+        let snapshot = self.snapshot()?;
+        let mut keys = 0;
+        snapshot.for_each_key(Keys::all(), |_| {
+            keys += 1;
+            core::ops::ControlFlow::Continue(())
+        })?;
+        Ok(Status {
+            replica: self.store().replica(),
+            space: self.name().to_owned(),
+            vector,
+            root,
+            keys,
+            items: snapshot.state.items,
+            staged: snapshot.state.staged,
+            removal_log_bytes: snapshot.state.log_bytes,
+            commit: snapshot.state.commit,
+            file_bytes: self.store().file_bytes()?,
+        })
+    }
+}
