@@ -37,17 +37,16 @@ where
         let steps: Vec<_> =
             steps.into_iter().filter(|step| !matches!(step, Step::Deliver(..))).collect();
         let copies = run::<S>(&ids, &steps, |_, _, _| ()).copies;
-        copies.iter().all(|a| {
-            copies.iter().all(|b| {
-                let (left, right) = (a.flatten().unwrap(), b.flatten().unwrap());
-                let rows = join_flat(&left, a.seen(), &right, b.seen());
-                let mut both = a.clone();
-                both.merge(b);
-                // And the rows are one for each live dot.
-                let mut live = Vec::new();
-                both.each_dot(&mut |dot| live.push(dot));
-                both.flatten().unwrap() == rows && live.len() == rows.len()
-            })
+        let flat: Vec<_> = copies.iter().map(|copy| copy.flatten().unwrap()).collect();
+        [(0, 1), (1, 2), (2, 0)].into_iter().all(|(l, r)| {
+            let (a, b) = (&copies[l], &copies[r]);
+            let rows = join_flat(&flat[l], a.seen(), &flat[r], b.seen());
+            let mut both = a.clone();
+            both.merge(b);
+            // And the rows are one for each live dot.
+            let mut live = 0;
+            both.each_dot(&mut |_| live += 1);
+            both.flatten().unwrap() == rows && live == rows.len()
         })
     }
     quickcheck::QuickCheck::new()
