@@ -232,7 +232,8 @@ fn every_type_survives_three_formats() {
     let (mut pn, mut g) = (PnCounter::new(), GCounter::new());
     let (mut or, mut rw) = (OrSet::new(), RwSet::new());
     let (mut ew, mut dw) = (EwFlag::new(), DwFlag::new());
-    let mut map: OrMap<(u8, String), OrMap<u32, OrSet<Vec<u8>>>> = OrMap::new();
+    type Inner = OrMap<u32, OrSet<Vec<u8>>>;
+    let mut map: OrMap<(u8, String), Inner> = OrMap::new();
     for (id, n) in [(a, 1u8), (b, 2), (a, 3)] {
         let text = format!("value {n}");
         let _ = lww.write(id, at(n.into()), text.clone());

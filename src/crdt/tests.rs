@@ -19,10 +19,10 @@ crate::crdt_laws! {
     rw_sets: RwSet<Few>;
     ew_flags: EwFlag;
     dw_flags: DwFlag;
-    maps_of_registers: OrMap<Few, LwwRegister<u8>>;
-    maps_of_counters: OrMap<Few, PnCounter>;
-    maps_of_sets: OrMap<Few, RwSet<Few>>;
-    maps_of_flags: OrMap<Few, EwFlag>;
+    maps_of_registers: OrMap<Few, LwwRegister<u8>>, 2_000;
+    maps_of_counters: OrMap<Few, PnCounter>, 2_000;
+    maps_of_sets: OrMap<Few, RwSet<Few>>, 2_000;
+    maps_of_flags: OrMap<Few, EwFlag>, 2_000;
     maps_of_maps: Nested;
 }
 
@@ -58,17 +58,17 @@ where
 
 #[test]
 fn flattening_commutes_with_joining() {
-    flattening::<LwwRegister<u8>>(10_000);
-    flattening::<MvRegister<u8>>(10_000);
-    flattening::<PnCounter>(10_000);
-    flattening::<GCounter>(10_000);
-    flattening::<EwFlag>(10_000);
-    flattening::<DwFlag>(10_000);
-    flattening::<OrSet<Few>>(10_000);
-    flattening::<RwSet<Few>>(10_000);
-    flattening::<OrMap<Few, PnCounter>>(10_000);
-    flattening::<OrMap<Few, OrMap<Few, RwSet<Few>>>>(10_000);
-    flattening::<Siblings<Vec<u8>>>(2_000);
+    flattening::<LwwRegister<u8>>(3_000);
+    flattening::<MvRegister<u8>>(3_000);
+    flattening::<PnCounter>(3_000);
+    flattening::<GCounter>(3_000);
+    flattening::<EwFlag>(3_000);
+    flattening::<DwFlag>(3_000);
+    flattening::<OrSet<Few>>(3_000);
+    flattening::<RwSet<Few>>(3_000);
+    flattening::<OrMap<Few, PnCounter>>(3_000);
+    flattening::<OrMap<Few, OrMap<Few, RwSet<Few>>>>(3_000);
+    flattening::<Siblings<Vec<u8>>>(3_000);
 }
 
 mod rows {
