@@ -209,6 +209,23 @@ fn siblings_read_from_a_store_and_written_back_elsewhere() {
     assert!(fresh.update_at(dot(2, 3), read.seen(), at(7), "w").is_err());
 }
 
+#[test]
+fn a_cart_written_with_the_context_of_the_whole_map_leaves_the_other_carts() {
+    let mut carts: OrMap<&str, Siblings<&str>> = OrMap::new();
+    for (user, cart) in [("ada", "milk"), ("bob", "bread")] {
+        let seen = carts.seen().clone();
+        let _ = carts.update(replica(1), user, |c, dot| c.updating(dot, &seen, at(1), cart));
+    }
+    let mut elsewhere = carts.clone();
+    let seen = carts.seen().clone();
+    let delta =
+        carts.update(replica(1), "ada", |c, dot| c.updating(dot, &seen, at(2), "milk, eggs"));
+    elsewhere.merge(&delta);
+    assert_eq!(elsewhere, carts);
+    let read = |user| elsewhere.get(user).unwrap().values().copied().collect::<Vec<_>>();
+    assert_eq!((read("ada"), read("bob")), (vec!["milk, eggs"], vec!["bread"]));
+}
+
 fn in_three_formats<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
     let bytes = postcard::to_allocvec(value).unwrap();
     assert_eq!(&postcard::from_bytes::<T>(&bytes).unwrap(), value);
