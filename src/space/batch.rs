@@ -18,6 +18,14 @@ use crate::storage::{Order, StorageError, Table, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// An item to be staged, borrowed from the chunk that brings it.
+pub(super) struct Staging<'c> {
+    pub(super) dot: Dot,
+    pub(super) place: &'c [u8],
+    pub(super) past: &'c VersionVector,
+    pub(super) payload: &'c [u8],
+}
+
 /// The changes of one commit of one space, while they are made.
 pub(super) struct Batch<'t> {
     pub(super) rows: &'t mut dyn Write,
@@ -77,13 +85,14 @@ impl<'t> Batch<'t> {
         past: &VersionVector,
         payload: &[u8],
     ) -> Result<(), StorageError> {
-        self.put_item_rows(dot, place, past, payload)?;
+        self.put_dot_row(dot, place, past, payload)?;
+        self.put_item_row(dot, place, past, payload)?;
         self.state.items += 1;
         self.marks.note(dot);
         Ok(())
     }
 
-    fn put_item_rows(
+    fn put_dot_row(
         &mut self,
         dot: Dot,
         place: &[u8],
@@ -91,22 +100,32 @@ impl<'t> Batch<'t> {
         payload: &[u8],
     ) -> Result<(), StorageError> {
         let hash = ItemHash::of(dot, place, payload);
-        let key = item_key(self.space, place, Some(dot));
-        self.rows.put(Table::Items, &key, &item_value(past, payload))?;
         let value = dot_value(hash, !past.is_empty(), place);
         self.rows.put(Table::Dots, &dot_key(self.space, dot), &value)
     }
 
-    /// Puts the row of an item that is ahead of the vector.
-    pub(super) fn stage_item(
+    fn put_item_row(
         &mut self,
         dot: Dot,
         place: &[u8],
         past: &VersionVector,
         payload: &[u8],
     ) -> Result<(), StorageError> {
-        self.put_item_rows(dot, place, past, payload)?;
-        self.state.staged += 1;
+        let key = item_key(self.space, place, Some(dot));
+        self.rows.put(Table::Items, &key, &item_value(past, payload))
+    }
+
+    /// Puts the rows of items that are ahead of the vector. Each table in its own order:
+    /// neighbours share pages, which a chunk in the order of dots would touch one by one.
+    pub(super) fn stage_items(&mut self, mut items: Vec<Staging<'_>>) -> Result<(), StorageError> {
+        self.state.staged += items.len() as u64;
+        for item in &items {
+            self.put_dot_row(item.dot, item.place, item.past, item.payload)?;
+        }
+        items.sort_unstable_by_key(|item| (item.place, item.dot));
+        for item in &items {
+            self.put_item_row(item.dot, item.place, item.past, item.payload)?;
+        }
         Ok(())
     }
 

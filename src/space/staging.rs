@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashSet;
 
-use super::batch::Batch;
+use super::batch::{Batch, Staging};
 use super::chunk::{Chunk, Claim, Event};
 use super::handles::split_stamp;
 use super::rows::{Which, read_vector};
@@ -256,6 +256,7 @@ fn stage(
     clock: &mut HybridClock,
     now_ms: u64,
 ) -> Result<(), StorageError> {
+    let mut items = Vec::new();
     for (dot, event) in &chunk.events {
         if dot.seq <= batch.seen(dot.replica) {
             continue;
@@ -265,17 +266,17 @@ fn stage(
         }
         match event {
             Event::Item { place, past, payload } => {
-                if let Ok((Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER, _)) =
-                    place::last_step_of(place)
+                if let Ok(Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER) =
+                    place::leaf_kind(place)
                 {
                     clock.observe(split_stamp(payload)?.0, now_ms, CLOCK_AHEAD_MS);
                 }
-                batch.stage_item(*dot, place, past, payload)?;
+                items.push(Staging { dot: *dot, place, past, payload });
             }
             Event::Removal(removal) => batch.stage_removal(*dot, removal)?,
         }
     }
-    Ok(())
+    batch.stage_items(items)
 }
 
 /// Drops what a peer that has seen it no longer holds; how many items.
