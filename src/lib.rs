@@ -43,6 +43,8 @@
 //! no async, and compiles to `wasm32-unknown-unknown`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
+pub mod guide;
+
 pub mod causal;
 pub mod codec;
 pub mod crdt;
@@ -53,7 +55,6 @@ mod error;
 pub mod faults;
 #[cfg(not(rejoin_faults))]
 mod faults;
-pub mod guide;
 pub mod session;
 pub mod space;
 pub mod storage;
