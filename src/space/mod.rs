@@ -10,6 +10,7 @@ mod news;
 mod options;
 mod rows;
 mod scan;
+#[allow(clippy::module_inception, reason = "the room's main type has the room's name")]
 mod space;
 mod staging;
 mod status;

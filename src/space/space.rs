@@ -173,13 +173,13 @@ impl Space {
         let replica = self.store.replica();
         let mut guard = shared.writer().map_err(E::from)?;
         let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
-        let mut clock = guard.writer.clock.clone();
+        let mut clock = guard.writer.clock;
         let done = self.in_batch::<R, E>(Durability::Immediate, |batch| {
             let (done, change) = work(Change {
                 batch,
                 replica,
                 shown,
-                clock: clock.clone(),
+                clock,
                 now_ms: shared.now_ms(),
                 past_origins: shared.options.past_origins,
                 space_name: self.shared.name.clone(),
