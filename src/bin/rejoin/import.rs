@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rejoin::space::{Map, Replacing};
-use rejoin::{Error, Tx};
+use rejoin::{Error, Space, Tx};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -95,24 +95,15 @@ pub(crate) fn import(place: &Place, file: &Path, out: &mut Out) -> Done {
         if lines.count() == 0 {
             break None;
         }
-        let written = space.write(|tx| {
-            let mut rows = 0_u64;
-            for (number, line) in lines.batch() {
-                if line.trim_ascii().is_empty() {
-                    continue;
-                }
-                let stop = |reason| Stop::Line { number, reason };
-                let line = serde_json::from_slice(line).map_err(|e| stop(reason_of(&e)))?;
-                match apply(tx, &line, &mut scratch) {
-                    Ok(()) => rows += 1,
-                    Err(Refusal::Line(reason)) => return Err(stop(reason)),
-                    Err(Refusal::Store(Error::Usage(error))) => {
-                        return Err(stop(error.to_string()));
-                    }
-                    Err(Refusal::Store(error)) => return Err(error.into()),
-                }
-            }
-            Ok::<u64, Stop>(rows)
+        let written = parse(&lines).and_then(|mut parsed| {
+            // Neighbours in the tables one after the other: a batch is one transaction, and
+            // lines of one key keep their order, so nobody can tell.
+            parsed.sort_by(|a, b| a.1.key.cmp(&b.1.key));
+            write(&space, &parsed, &mut scratch).or_else(|_| {
+                // In the order of the file the first bad line is found.
+                parsed.sort_by_key(|(number, _)| *number);
+                write(&space, &parsed, &mut scratch)
+            })
         });
         match written {
             Ok(more) => rows += more,
@@ -142,6 +133,34 @@ pub(crate) fn import(place: &Place, file: &Path, out: &mut Out) -> Done {
     });
     let seconds = elapsed.as_secs_f64();
     out.result(&json, format_args!("imported {rows} rows in {seconds:.2} s, {per_second} rows/s"))
+}
+
+/// The lines of a batch with their numbers.
+fn parse<R: BufRead>(lines: &Lines<R>) -> Result<Vec<(u64, Line<'_>)>, Stop> {
+    lines
+        .batch()
+        .filter(|(_, line)| !line.trim_ascii().is_empty())
+        .map(|(number, line)| match serde_json::from_slice(line) {
+            Ok(line) => Ok((number, line)),
+            Err(e) => Err(Stop::Line { number, reason: reason_of(&e) }),
+        })
+        .collect()
+}
+
+/// Applies lines in one transaction; how many.
+fn write(space: &Space, lines: &[(u64, Line<'_>)], scratch: &mut Scratch) -> Result<u64, Stop> {
+    space.write(|tx| {
+        for (number, line) in lines {
+            let stop = |reason| Stop::Line { number: *number, reason };
+            match apply(tx, line, scratch) {
+                Ok(()) => {}
+                Err(Refusal::Line(reason)) => return Err(stop(reason)),
+                Err(Refusal::Store(Error::Usage(error))) => return Err(stop(error.to_string())),
+                Err(Refusal::Store(error)) => return Err(error.into()),
+            }
+        }
+        Ok(lines.len() as u64)
+    })
 }
 
 fn per_second(rows: u64, elapsed: Duration) -> u64 {
