@@ -55,6 +55,8 @@ mod error;
 pub mod faults;
 #[cfg(not(rejoin_faults))]
 mod faults;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod session;
 pub mod space;
 pub mod storage;
