@@ -53,7 +53,8 @@
 //! vector, its root, and the vector itself. A long vector (from seven origins on) is told as
 //! what changed against a *base*: the vector last proven common with this peer, or with
 //! whoever was met last, named by its hash. Who does not know the base asks for the whole
-//! vector before anything that follows from it, which costs one more round trip. 64 peers are remembered for each space.
+//! vector before anything that follows from it, which costs one more round trip. 64 peers are
+//! remembered for each space.
 //!
 //! A peer that names events of this replica which this replica never made has met its future:
 //! the store was put back to an earlier state. The session ends with
