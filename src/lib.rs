@@ -12,6 +12,8 @@ pub mod faults;
 #[cfg(not(rejoin_faults))]
 mod faults;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod space;
 pub mod storage;
 

@@ -12,9 +12,6 @@ use crate::codec::{Cursor, DecodeError, Problem, limits};
 use crate::error::{Error, PeerError};
 use crate::space::{STAGING_PATIENCE_MS, Store};
 
-/// Bytes of messages that a frame gathers, about.
-const FRAME_TARGET_BYTES: usize = 64 * limits::KIB;
-
 /// How often a chunk that waits for another delta's staging is tried again, in milliseconds.
 const RETRY_MS: u64 = STAGING_PATIENCE_MS / 50;
 
@@ -356,7 +353,8 @@ impl Session {
     fn gather(&mut self, now_ms: u64) -> Result<Vec<u8>, Error> {
         let first = !self.hello_sent;
         let mut frame = self.carry.take().unwrap_or_default();
-        while frame.len() < FRAME_TARGET_BYTES {
+        let target = self.store.tuning().frame_bytes;
+        while frame.len() < target {
             let before = frame.len();
             let Some(message) = self.next_message(now_ms)? else { break };
             message.encode(&mut frame);
@@ -432,6 +430,22 @@ impl Session {
             self.over = true;
             self.report.finished = true;
         }
+    }
+
+    /// A frame in words, for the story of a world.
+    #[cfg(feature = "sim")]
+    pub(crate) fn describe_frame(frame: &[u8]) -> String {
+        let (mut cursor, mut words) = (Cursor::new("frame", frame), Vec::new());
+        while cursor.remaining() > 0 {
+            match Message::decode(&mut cursor) {
+                Ok(message) => words.push(format!("{message:?}")),
+                Err(error) => {
+                    words.push(error.to_string());
+                    break;
+                }
+            }
+        }
+        words.join(", ")
     }
 
     /// Whether nothing more is to come: everything is proven, or the session failed.

@@ -41,9 +41,6 @@ const NEWS_ROUNDS: u8 = 3;
 /// Walks, before two replicas are said to differ for good.
 const WALKS: u8 = 3;
 
-/// A vector of more bytes than this is told by what changed since a base.
-const SHORT_VECTOR_BYTES: usize = 128;
-
 /// What a space's machine is handed with each call.
 pub(super) struct Around<'a> {
     pub(super) now_ms: u64,
@@ -198,7 +195,7 @@ impl SpaceSync {
     fn stand(&mut self, peer: Option<ReplicaId>) -> Result<Box<Standing>, Error> {
         let (vector, root) = self.space.standing()?;
         let hash = VectorHash::of(&vector);
-        let long = 20 * vector.len() > SHORT_VECTOR_BYTES;
+        let long = 20 * vector.len() > self.space.store().tuning().short_vector_bytes;
         let base = if long { self.space.base_with(peer)? } else { None };
         let known = base.map(|base| self.space.base(base)).transpose()?.flatten();
         let (base, changes) = match (base, known) {
