@@ -35,6 +35,10 @@ fn worlds_hold() {
             }
             match sim::run(seed) {
                 Ok(stats) => sum.add(&stats),
+                Err(failure) if number("REJOIN_SURVEY").is_some() => {
+                    let what: String = failure.what.chars().take(150).collect();
+                    println!("seed {seed}, {} steps: {what}", failure.story.len());
+                }
                 Err(failure) => {
                     stop.store(true, Ordering::Relaxed);
                     return Err(failure);

@@ -108,6 +108,7 @@ pub(super) struct SpaceSync {
     received_chunks: u64,
     /// Whether the peer's delta is still to end.
     awaiting: bool,
+    delta_ended: bool,
     queue: VecDeque<Message>,
     /// Messages behind a chunk that waits for another delta's staging.
     inbox: VecDeque<Message>,
@@ -128,6 +129,7 @@ impl SpaceSync {
     pub(super) fn open(id: u64, space: Space, peer: Option<ReplicaId>) -> Result<Self, Error> {
         let mut sync = Self::new(id, space, true);
         let standing = sync.stand(peer)?;
+        sync.root = Some(standing.root);
         let name = sync.space.name().to_owned();
         sync.queue.push_back(Message::Open { space: id, name, standing });
         Ok(sync)
@@ -175,6 +177,7 @@ impl SpaceSync {
             sent_chunks: 0,
             received_chunks: 0,
             awaiting: false,
+            delta_ended: false,
             queue: VecDeque::new(),
             inbox: VecDeque::new(),
             rounds: 0,
@@ -232,7 +235,9 @@ impl SpaceSync {
             }
             None => {
                 self.awaited = Some((theirs.hash, staged));
-                self.queue.push_back(Message::WantVector { space: self.id });
+                // In front of the answer: so that the vector comes before whatever the
+                // answer sets off, a proof or a delta, which make no sense without it.
+                self.queue.push_front(Message::WantVector { space: self.id });
                 Ok(())
             }
         }
@@ -246,15 +251,18 @@ impl SpaceSync {
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
         check_own_future(&self.space, theirs.get(self.space.store().replica()))?;
-        self.cut = self.mine.clone();
+        let order = self.mine.compare(&theirs);
+        // Where the opener had to ask for the vector, the whole delta of the answerer, who
+        // had not, may have come before it.
+        self.theirs.join(&theirs);
+        self.cut.join(&self.mine);
         self.cut.join(&theirs);
-        let outgoing = Outgoing::new(&theirs, &staged.unwrap_or_default());
+        let outgoing = Outgoing::new(&self.theirs, &staged.unwrap_or_default());
         #[cfg(rejoin_faults)]
         let outgoing = outgoing.looking_early(&self.space)?;
         self.outgoing = Some(outgoing);
-        let order = self.mine.compare(&theirs);
-        self.theirs = theirs;
-        self.awaiting = matches!(order, Causality::Before | Causality::Concurrent);
+        self.awaiting =
+            matches!(order, Causality::Before | Causality::Concurrent) && !self.delta_ended;
         if matches!(order, Causality::After | Causality::Concurrent) {
             self.sending = Some(Sending::Delta);
         }
@@ -441,6 +449,7 @@ impl SpaceSync {
         let Some(last) = chunk.last else { return Ok(None) };
         self.received_chunks = 0;
         self.awaiting = false;
+        self.delta_ended = true;
         self.cut.join(&last.vector);
         self.theirs.join(&last.vector);
         if let Some(outgoing) = &mut self.outgoing {

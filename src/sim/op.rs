@@ -60,8 +60,8 @@ impl Op {
             (0, _) => {
                 let key = *random.pick(&["v1", "v2"]);
                 match random.below(10) {
-                    0..5 => Self::Put(key),
-                    5..8 if !kept.is_empty() => Self::PutSeen(random.pick(kept).clone()),
+                    0..=4 => Self::Put(key),
+                    5..=7 if !kept.is_empty() => Self::PutSeen(random.pick(kept).clone()),
                     9 => Self::Delete(key),
                     _ => Self::PutBlind(key),
                 }
@@ -96,6 +96,7 @@ impl Op {
         let path = |steps: &[(Kind, u8)]| steps.iter().map(|(k, n)| (*k, vec![*n])).collect();
         Some(match self {
             Self::ClearRegister => ("r", vec![(Kind::REGISTER, Vec::new())]),
+            Self::Flag(false) => ("f", vec![(Kind::EW_FLAG, Vec::new())]),
             Self::Remove(e) => ("s", path(&[(Kind::SET, *e)])),
             Self::MapRemove(x) => ("map", path(&[(Kind::MAP, *x)])),
             Self::MapDeepRemove(x, y) => ("map", path(&[(Kind::MAP, *x), (Kind::MAP, *y)])),
