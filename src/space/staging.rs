@@ -117,18 +117,19 @@ impl Incoming {
         let mut takes_place = false;
         if stages {
             let mut feeder = lock(&self.space.shared.feeder);
-            let other = feeder.as_ref().filter(|feeder| feeder.id != self.id);
-            match other {
-                _ if !self.holds => {
-                    let waits =
-                        |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
-                    if other.is_some_and(waits) {
-                        return Ok(Taken::Busy);
-                    }
-                    takes_place = true;
+            let feeds = feeder.as_ref().is_some_and(|feeder| feeder.id == self.id);
+            if self.holds && !feeds {
+                // Also where the other has come to its end: what was staged from here went
+                // with it, and the rest of this delta is not the whole of it.
+                return Ok(Taken::Displaced);
+            }
+            if !self.holds {
+                let waits =
+                    |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
+                if feeder.as_ref().is_some_and(waits) {
+                    return Ok(Taken::Busy);
                 }
-                Some(_) => return Ok(Taken::Displaced),
-                None => {}
+                takes_place = true;
             }
             *feeder = Some(Feeder { id: self.id, progress_ms: now_ms });
         }
