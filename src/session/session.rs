@@ -195,15 +195,8 @@ impl Session {
                 return Ok(());
             }
             Message::Open { .. } => return self.take_open(now_ms, message),
-            Message::Taken { space, chunks } => {
-                match self.under_way.checked_sub(*chunks) {
-                    Some(under_way) => self.under_way = under_way,
-                    None => return protocol("more chunks taken than were sent"),
-                }
-                self.ready.extend(self.stalled.drain(..));
-                *space
-            }
-            Message::Answer { space, .. }
+            Message::Taken { space, .. }
+            | Message::Answer { space, .. }
             | Message::Same { space }
             | Message::WantVector { space }
             | Message::Vector { space, .. }
@@ -217,10 +210,10 @@ impl Session {
         if space >= self.next_id.max(1) && space % 2 == u64::from(!self.opener) {
             return protocol("a space that was never opened");
         }
-        if !matches!(message, Message::Taken { .. }) {
-            self.with_space(space, now_ms, |sync, around| sync.handle(message, around))?;
-        }
-        Ok(())
+        self.with_space(space, now_ms, |sync, around| match message {
+            Message::Taken { chunks, .. } => sync.taken(chunks, around),
+            message => sync.handle(message, around),
+        })
     }
 
     fn take_hello(&mut self, hello: Message) -> Result<(), Error> {
@@ -281,6 +274,7 @@ impl Session {
     ) -> Result<(), Error> {
         let Some((peer, key)) = self.peer else { return Ok(()) };
         let Some(sync) = self.spaces.get_mut(&id) else { return Ok(()) };
+        let under_way = self.under_way;
         let mut around = Around {
             now_ms,
             peer,
@@ -289,6 +283,9 @@ impl Session {
             under_way: &mut self.under_way,
         };
         work(sync, &mut around)?;
+        if self.under_way < under_way {
+            self.ready.extend(self.stalled.drain(..));
+        }
         if sync.waits() {
             self.waiting.insert(id);
             self.retry_at_ms.get_or_insert(now_ms.saturating_add(RETRY_MS));

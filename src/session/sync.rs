@@ -106,6 +106,8 @@ pub(super) struct SpaceSync {
     /// Chunks of the delta under way that were sent, and that were received.
     sent_chunks: u64,
     received_chunks: u64,
+    /// Chunks sent that count in the window of the session and were not taken yet.
+    unacknowledged: u64,
     /// Whether the peer's delta is still to end.
     awaiting: bool,
     delta_ended: bool,
@@ -176,6 +178,7 @@ impl SpaceSync {
             sending: None,
             sent_chunks: 0,
             received_chunks: 0,
+            unacknowledged: 0,
             awaiting: false,
             delta_ended: false,
             queue: VecDeque::new(),
@@ -299,16 +302,36 @@ impl SpaceSync {
         root: RootHash,
     ) -> Result<(), Error> {
         self.space.save_base(around.peer, &common)?;
-        self.end = Some(Ok(root));
-        self.incoming = None;
+        self.end_with(around, Ok(root));
         Ok(())
     }
 
-    fn give_up(&mut self, why: Why) {
+    fn give_up(&mut self, around: &mut Around<'_>, why: Why) {
         self.queue.push_back(Message::GiveUp { space: self.id, why });
-        self.end = Some(Err(why));
+        self.end_with(around, Err(why));
+    }
+
+    fn end_with(&mut self, around: &mut Around<'_>, end: End) {
+        self.end = Some(end);
         self.incoming = None;
         self.sending = None;
+        // A peer that gave the space up takes no more of its chunks: those under way must
+        // not fill the window of the other spaces.
+        *around.under_way = around.under_way.saturating_sub(self.unacknowledged);
+        self.unacknowledged = 0;
+    }
+
+    /// The peer has taken chunks.
+    pub(super) fn taken(&mut self, chunks: u64, around: &mut Around<'_>) -> Result<(), Error> {
+        if self.end.is_some() {
+            return Ok(()); // they left the window with the end
+        }
+        self.unacknowledged = self
+            .unacknowledged
+            .checked_sub(chunks)
+            .ok_or_else(|| protocol("more chunks taken than were sent"))?;
+        *around.under_way = around.under_way.saturating_sub(chunks);
+        Ok(())
     }
 
     /// Whether a chunk waits for another delta's staging.
@@ -394,11 +417,7 @@ impl SpaceSync {
             (Message::Nodes { opened, blocks, .. }, Phase::Proof | Phase::Walk) => {
                 self.take_nodes(opened, blocks, around)?;
             }
-            (Message::GiveUp { why, .. }, _) => {
-                self.end = Some(Err(why));
-                self.incoming = None;
-                self.sending = None;
-            }
+            (Message::GiveUp { why, .. }, _) => self.end_with(around, Err(why)),
             _ => return Err(protocol("a message that does not fit what went before")),
         }
         Ok(None)
@@ -414,7 +433,7 @@ impl SpaceSync {
         {
             offered = offered.beyond(&self.space.snapshot()?.vector().clone());
             if !staged.covers(&offered) {
-                self.give_up(Why::Displaced);
+                self.give_up(around, Why::Displaced);
                 return Ok(());
             }
         }
@@ -432,7 +451,7 @@ impl SpaceSync {
         let repaired = match incoming.take(&chunk, &self.cut, around.now_ms)? {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {
-                self.give_up(Why::Displaced);
+                self.give_up(around, Why::Displaced);
                 return Ok(None);
             }
             Taken::Staged => 0,
@@ -485,7 +504,7 @@ impl SpaceSync {
         }
         self.walks += 1;
         if self.walks > WALKS {
-            self.give_up(Why::Diverged);
+            self.give_up(around, Why::Diverged);
             return Ok(());
         }
         self.phase = Phase::Walk;
@@ -580,6 +599,7 @@ impl SpaceSync {
         self.sent_chunks += 1;
         if chunk.last.is_none() || self.sent_chunks > 1 {
             *around.under_way += 1;
+            self.unacknowledged += 1;
         }
         if let Some(last) = &chunk.last {
             self.cut.join(&last.vector);

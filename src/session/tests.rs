@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message::Message;
-use super::{Report, Scope, Session};
+use super::{Report, Scope, Session, Why};
 use crate::codec::Cursor;
 use crate::space::{Options, Store};
 
@@ -37,21 +37,30 @@ fn keys(store: &Store) -> Vec<String> {
 /// Two sides and a pipe that delivers in turns; the left one opened.
 struct Pair {
     sides: [Session; 2],
+    now_ms: u64,
 }
 
 impl Pair {
     fn new(left: &Store, right: &Store) -> Self {
         let left = Session::connect(left, Scope::All, [1; 16]).unwrap();
-        Self { sides: [left, Session::accept(right, [2; 16])] }
+        Self { sides: [left, Session::accept(right, [2; 16])], now_ms: 0 }
     }
 
     /// Sends what one side has to say, at most so many frames; how many there were.
     fn send(&mut self, from: usize, most: usize) -> usize {
         for sent in 0..most {
-            let Some(frame) = self.sides[from].poll_frame(0).unwrap() else { return sent };
-            self.sides[1 - from].handle_frame(0, &frame).unwrap();
+            let now_ms = self.now_ms;
+            let Some(frame) = self.sides[from].poll_frame(now_ms).unwrap() else { return sent };
+            self.sides[1 - from].handle_frame(now_ms, &frame).unwrap();
         }
         most
+    }
+
+    /// Goes on until the second side has staged something.
+    fn run_until_staged(&mut self, store: &Store) {
+        while store.space("main").unwrap().status().unwrap().staged == 0 {
+            assert!(self.send(1, usize::MAX) + self.send(0, 1) > 0, "nothing is staged");
+        }
     }
 
     fn run(mut self) -> [Report; 2] {
@@ -115,4 +124,50 @@ fn a_write_after_the_opening_does_not_change_the_root_that_was_found_equal() {
     put(&a, "banana");
     let reports = pair.run();
     assert!(reports.iter().all(|report| report.space("main").unwrap().root == Some(root)));
+}
+
+#[test]
+fn a_delta_whose_place_was_taken_and_given_back_does_not_go_on() {
+    let (a, b, c) = (store(), store(), store());
+    ["apple", "banana", "cherry"].iter().for_each(|key| put(&a, key));
+    ["date", "elder", "fig"].iter().for_each(|key| put(&c, key));
+    let mut slow = Pair::new(&a, &b);
+    slow.run_until_staged(&b);
+    // The delta of A makes no progress for long: that of C takes its place, and ends.
+    let mut quick = Pair::new(&c, &b);
+    quick.now_ms = 60_000;
+    assert!(quick.run().iter().all(Report::converged));
+    // What A had staged is gone. Had its last chunk moved the vector, it would be lost.
+    slow.now_ms = 60_001;
+    let reports = slow.run();
+    assert!(reports.iter().all(|r| r.spaces[0].why == Some(Why::Displaced)), "{reports:?}");
+    meet(&a, &b);
+    assert_eq!(keys(&b), ["apple", "banana", "cherry", "date", "elder", "fig"]);
+}
+
+#[test]
+fn chunks_of_a_space_that_was_given_up_do_not_fill_the_window_of_the_others() {
+    let (a, b) = (store(), store());
+    let names = ["first", "fourth", "second", "third", "zero"];
+    for (name, n) in names.iter().flat_map(|name| (0..9).map(move |n| (name, n))) {
+        a.space(name).unwrap().put(format!("key {n}"), "1", None).unwrap();
+    }
+    // Four spaces are staged in part; then the session is cut.
+    let mut cut = Pair::new(&a, &b);
+    cut.send(0, 1 + names.len());
+    while names[..4].iter().any(|s| b.space(s).unwrap().status().unwrap().staged == 0) {
+        assert!(cut.send(1, usize::MAX) + cut.send(0, 1) > 0);
+    }
+    drop(cut);
+    // The next takes the staging over, and loses it to one of the same pair.
+    let mut one = Pair::new(&a, &b);
+    one.send(0, usize::MAX);
+    one.send(1, usize::MAX);
+    assert!(Pair::new(&a, &b).run().iter().all(Report::converged));
+    for report in one.run() {
+        for name in names {
+            let why = (name != "zero").then_some(Why::Displaced);
+            assert_eq!(report.space(name).unwrap().why, why);
+        }
+    }
 }
