@@ -1,5 +1,49 @@
-//! rejoin
+//! An embeddable, durable, replicated store of conflict-free values: *Dynamo for the edge,
+//! in a crate*.
+//!
+//! Every replica accepts every write, always, with no network. Replicas that meet exchange
+//! only what the other lacks, merge without asking anybody, and prove that they are equal by
+//! comparing Merkle roots. A delete costs nothing for ever, and a replica that comes back
+//! after a year resurrects nothing.
+//!
+//! ```
+//! use rejoin::{Store, session::{Scope, Session}};
+//!
+//! let (phone, laptop) = (Store::in_memory(), Store::in_memory()); // or Store::open(path)?
+//! let (here, there) = (phone.space("main")?, laptop.space("main")?);
+//! here.set("cart").add(&"apple".to_string())?; // each writes on its own
+//! there.set("cart").add(&"banana".to_string())?;
+//! # let random = || { let mut r = [0; 16]; (rejoin::Options::default().entropy)(&mut r); r };
+//!
+//! let mut a = Session::connect(&phone, Scope::All, random())?;
+//! let mut b = Session::accept(&laptop, random());
+//! while !(a.is_over() && b.is_over()) { // they meet: frames over any pipe
+//!     while let Some(frame) = a.poll_frame(0)? { b.handle_frame(0, &frame)? }
+//!     while let Some(frame) = b.poll_frame(0)? { a.handle_frame(0, &frame)? }
+//! }
+//! assert_eq!(here.set::<String>("cart").elements()?, ["apple", "banana"]);
+//! assert_eq!(here.root()?, there.root()?); // proven, not hoped
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! # Where to read on
+//! - [`guide::model`]: what a write is, what is kept of a delete, who wins. With one worked
+//!   history.
+//! - [`guide::sync`]: how two replicas become equal, step by step, and what it costs.
+//! - [`guide::format`]: the file and the wire, byte by byte. [`guide::limits`]: every bound.
+//! - [`guide::rooms`]: how the library is laid out.
+//! - [`space`]: stores, spaces, transactions, and a handle for each type.
+//! - [`session`]: the protocol as a state machine, and the loop that drives it.
+//! - [`crdt`]: the same types as plain values, for those who need no store.
+//!
+//! # Features
+//! All are off at first, and each only adds: `net` (sessions over WebSocket), `cli` (the
+//! `rejoin` binary), `sim` (a seeded world of replicas and faults to test applications in),
+//! `quickcheck` (the laws of the types, for types of your own). The core knows no network and
+//! no async, and compiles to `wasm32-unknown-unknown`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+pub mod guide;
 
 pub mod causal;
 pub mod codec;
@@ -11,6 +55,8 @@ mod error;
 pub mod faults;
 #[cfg(not(rejoin_faults))]
 mod faults;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod session;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -19,3 +65,8 @@ pub mod storage;
 
 pub use error::{Error, PeerError, UsageError};
 pub use space::{Options, Snapshot, Space, Store, Tx};
+
+/// The README's code runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

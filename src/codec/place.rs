@@ -225,14 +225,7 @@ impl Place {
     /// # Errors
     /// They are not the one spelling of a place within the limits.
     pub fn check(bytes: &[u8]) -> Result<(), DecodeError> {
-        let shape = Shape::of(bytes)?;
-        if !shape.closed || shape.steps == 0 {
-            return Err(wrong(
-                bytes.len(),
-                Problem::Other("a prefix where a whole place must stand"),
-            ));
-        }
-        Ok(())
+        leaf_kind(bytes).map(drop)
     }
 
     /// The encoding.
@@ -370,6 +363,18 @@ fn debug(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{kind}:{}", text(&name))?;
     }
     Ok(())
+}
+
+/// The kind of the last step of a whole place: what type the item there is a row of.
+///
+/// # Errors
+/// The bytes are not the one spelling of a place within the limits.
+pub fn leaf_kind(place: &[u8]) -> Result<Kind, DecodeError> {
+    let mut leaf = None;
+    let shape = Shape::walk(place, |kind, _| leaf = Some(kind))?;
+    leaf.filter(|_| shape.closed).ok_or_else(|| {
+        wrong(place.len(), Problem::Other("a prefix where a whole place must stand"))
+    })
 }
 
 /// The last step of an encoded place or prefix.

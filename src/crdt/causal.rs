@@ -57,9 +57,6 @@ pub enum NotCausal {
     /// A dot that is live in two places.
     #[error("the dot {0} is live twice")]
     Twice(Dot),
-    /// A key with nothing live under it.
-    #[error("a key with nothing live under it")]
-    EmptyKey,
 }
 
 /// What a mutation does to a store, worked out and not yet applied.
@@ -132,7 +129,7 @@ impl<S: DotStore> Causal<S> {
     /// The value of these live items and this context. O(n log n).
     ///
     /// # Errors
-    /// A live dot is not in the context, or is live twice, or a key has nothing live under it.
+    /// A live dot is not in the context, or is live twice.
     pub fn from_parts(store: S, seen: CausalContext) -> Result<Self, NotCausal> {
         let mut dots = Vec::new();
         store.each_dot(&mut |dot| dots.push(dot));

@@ -91,10 +91,18 @@ impl<T> SiblingsStore<T> {
         if self.is_empty() { None } else { Some(choose(&mut self.iter())) }
     }
 
-    /// The change that writes a value in the place of all that `context` has seen.
+    /// The change that writes a value in the place of those siblings here that `context` has
+    /// seen. The context may be that of a whole map, [`Causal::seen`], in which these stand.
+    ///
+    /// Only what is here is replaced. The obvious code takes the context as it is, and then:
+    ///
+    /// 1. A map holds the carts of two users, and its context the dots of both.
+    /// 2. A writes one cart, with the map's context as what it has read.
+    /// 3. The delta says of the other cart's dots that they were seen and are no more. Where
+    ///    it is merged, the other cart is gone.
     pub fn updating(&self, dot: Dot, context: &CausalContext, time: Hlc, value: T) -> Change<Self> {
-        let row = Self(DotFun::of(dot, Stamped { time, value }));
-        Change::write_over(row, dot, context.clone())
+        let read = self.0.dots().filter(|dot| context.contains(*dot));
+        Change::write(Self(DotFun::of(dot, Stamped { time, value })), dot, read)
     }
 }
 
@@ -109,7 +117,8 @@ impl<T> FromIterator<(Dot, Hlc, T)> for SiblingsStore<T> {
 impl<T: Clone> Siblings<T> {
     /// Writes a value in the place of all that `context` has seen: the
     /// [`seen`](Causal::seen) of the siblings that the writer has read, here or at another
-    /// replica. An empty context replaces nothing.
+    /// replica. An empty context replaces nothing. What the context has seen and this value
+    /// has not counts as seen here too: so a context must be one of *this* value.
     #[must_use = "the delta is what the other replicas need"]
     pub fn update(
         &mut self,
@@ -137,7 +146,8 @@ impl<T: Clone> Siblings<T> {
         if context.contains(dot) {
             return Err(DotSeen { dot });
         }
-        self.apply(self.updating(dot, context, time, value))
+        let row = SiblingsStore(DotFun::of(dot, Stamped { time, value }));
+        self.apply(Change::write_over(row, dot, context.clone()))
     }
 
     /// Removes all that `context` has seen; what was written meanwhile stays.

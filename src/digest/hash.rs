@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::causal::{Dot, ReplicaId};
 
-const ITEM_TAG: &[u8] = b"rejoin item 1\0";
+/// The key that sets item hashes apart from all others, 32 bytes of ASCII.
+const ITEM_KEY: &[u8; 32] = b"rejoin item hash, format 1      ";
+/// Items up to this size are gathered on the stack and hashed in one call, which is twice
+/// as fast as in pieces.
+const GATHERED_BYTES: usize = 512;
 const BLOCK_TAG: &[u8] = b"rejoin block 1\0";
 const INNER_TAG: &[u8] = b"rejoin inner 1\0";
 const BUCKET_TAG: &[u8] = b"rejoin bucket 1\0";
@@ -23,16 +27,29 @@ impl ItemHash {
     /// The hash of the item that event `dot` put at `place`.
     #[must_use]
     pub fn of(dot: Dot, place: &[u8], payload: &[u8]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(ITEM_TAG);
-        hasher.update(dot.replica.as_bytes());
-        hasher.update(&dot.seq.get().to_be_bytes());
-        hasher.update(&(place.len() as u64).to_be_bytes());
-        hasher.update(place);
-        hasher.update(payload);
-        let mut bytes = [0; 16];
-        hasher.finalize_xof().fill(&mut bytes);
-        Self(bytes)
+        let (seq, len) = (dot.seq.get().to_be_bytes(), (place.len() as u32).to_be_bytes());
+        let parts = [dot.replica.as_bytes().as_slice(), &seq, &len, place, payload];
+        let mut gathered = [0; GATHERED_BYTES];
+        let mut rest = gathered.as_mut_slice();
+        let fits = parts.iter().all(|part| match rest.split_off_mut(..part.len()) {
+            Some(room) => {
+                room.copy_from_slice(part);
+                true
+            }
+            None => false,
+        });
+        let hash = if fits {
+            let unused = rest.len();
+            let used = gathered.get(..GATHERED_BYTES - unused).unwrap_or_default();
+            blake3::keyed_hash(ITEM_KEY, used)
+        } else {
+            let mut hasher = blake3::Hasher::new_keyed(ITEM_KEY);
+            for part in parts {
+                hasher.update(part);
+            }
+            hasher.finalize()
+        };
+        Self(hash.as_bytes().first_chunk().copied().unwrap_or_default())
     }
 
     /// The hash of these bytes, as it was kept or received.

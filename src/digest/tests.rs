@@ -398,12 +398,12 @@ fn roots_are_what_they_were() {
         hex(&short(&NodeHash::from_bytes([1; 32]), &[2; 32])),
     ];
     let wanted = [
-        "cd13204a271c65ecde32c12dc558a6f7",
+        "871346a2d63f33d11c78a63f58e19d3f",
         "b6998088c5cd005be77a622d71edc440ea770bd514f67a7f5fea48f7926736e8",
-        "a04cb27538b35dbd18d8ff039808c92cbd8a8c5a3717ed02cda82aca82b7dd0c",
-        "cfa0e0458e32ac1c1043de0b10bc4596d11f46f5a6eda5dd50851a203033a298",
-        "6f261897d85e489b0839a0f1301f074cdd1047c5c244de460e3c1053ae98f9fc",
-        "6f96c4f67a5dc4f9331c3e2bc666c8dd4e1dc041962ca50334cefaca6990a730",
+        "a5b00b115bffa1658d7854033427f8b58c5a8bc4540f8899668d96cb5a7ddffe",
+        "5b2d398f88fe5259f6c43790f27d69abf28645efc4a52c65d4adfe5b35e78e3b",
+        "558de56b676dd74e00d6f27814333a5f6df9a30205687259f83c3da8dc55dc1d",
+        "2cd997e7afe8ad44f78f8068b6109a13b953971c4901aa8305734c4d22ba44c1",
         "40369416a25cf5f2",
     ];
     assert_eq!(found, wanted);

@@ -56,6 +56,9 @@ pub(super) struct Standing {
     pub(super) staged: Option<(ReplicaId, VersionVector)>,
 }
 
+/// Blocks of origins, ascending.
+pub(super) type Blocks = Vec<(ReplicaId, u64)>;
+
 /// The children of a node of the digest, as one side has them, in their short form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Opened {
@@ -303,9 +306,7 @@ fn put_child(out: &mut Vec<u8>, parent: &Node, child: &Node) {
 /// bucket: both sides know it from the cut.
 pub(super) const TOP: u8 = u8::MAX;
 
-fn take_nodes(
-    cursor: &mut Cursor<'_>,
-) -> Result<(Vec<Opened>, Vec<(ReplicaId, u64)>), DecodeError> {
+fn take_nodes(cursor: &mut Cursor<'_>) -> Result<(Vec<Opened>, Blocks), DecodeError> {
     let count = cursor.count(2, limits::FRAME_BYTES)?;
     let mut opened: Vec<Opened> = Vec::with_capacity(count.min(4096));
     for _ in 0..count {

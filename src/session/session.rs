@@ -422,6 +422,9 @@ impl Session {
     }
 
     fn end_if_done(&mut self) {
+        if self.over {
+            return; // closed or failed: the spaces are gone because they were given up
+        }
         let opened = self.all_opened_sent && self.all_opened_received && self.to_open.is_empty();
         if opened && self.spaces.is_empty() && self.carry.is_none() {
             self.over = true;

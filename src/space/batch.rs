@@ -2,12 +2,13 @@
 //! through a [`Batch`], which keeps items, dots, removal log, counts and digest in step
 //! and ends in one commit.
 
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Removal, Run, Runs, SPACE_BYTES, State, Which, after, batch, corrupt,
-    dot_key, dot_of_key, dot_value, item_key, item_value, numbered_key, range, read_state,
-    space_key, split_dot_value, split_item_value, vector_key,
+    PASS_ROWS, Removal, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key,
+    dot_value, item_key, item_value, numbered_key, range, read_state, space_key, split_dot_value,
+    split_item_value, vector_key,
 };
 use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
@@ -16,6 +17,14 @@ use crate::digest::{ItemHash, Marks};
 use crate::storage::{Order, StorageError, Table, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+/// An item to be staged, borrowed from the chunk that brings it.
+pub(super) struct Staging<'c> {
+    pub(super) dot: Dot,
+    pub(super) place: &'c [u8],
+    pub(super) past: &'c VersionVector,
+    pub(super) payload: &'c [u8],
+}
 
 /// The changes of one commit of one space, while they are made.
 pub(super) struct Batch<'t> {
@@ -76,13 +85,14 @@ impl<'t> Batch<'t> {
         past: &VersionVector,
         payload: &[u8],
     ) -> Result<(), StorageError> {
-        self.put_item_rows(dot, place, past, payload)?;
+        self.put_dot_row(dot, place, past, payload)?;
+        self.put_item_row(dot, place, past, payload)?;
         self.state.items += 1;
         self.marks.note(dot);
         Ok(())
     }
 
-    fn put_item_rows(
+    fn put_dot_row(
         &mut self,
         dot: Dot,
         place: &[u8],
@@ -90,24 +100,32 @@ impl<'t> Batch<'t> {
         payload: &[u8],
     ) -> Result<(), StorageError> {
         let hash = ItemHash::of(dot, place, payload);
-        let key = item_key(self.space, place, Some(dot));
-        self.rows.put(Table::Items, &key, &item_value(past, payload))?;
         let value = dot_value(hash, !past.is_empty(), place);
         self.rows.put(Table::Dots, &dot_key(self.space, dot), &value)
     }
 
-    /// Puts the row of an item that is ahead of the vector.
-    pub(super) fn stage_item(
+    fn put_item_row(
         &mut self,
         dot: Dot,
         place: &[u8],
         past: &VersionVector,
         payload: &[u8],
     ) -> Result<(), StorageError> {
-        // Under the same dot another place may stand, from a peer that says otherwise.
-        self.unstage(dot)?;
-        self.put_item_rows(dot, place, past, payload)?;
-        self.state.staged += 1;
+        let key = item_key(self.space, place, Some(dot));
+        self.rows.put(Table::Items, &key, &item_value(past, payload))
+    }
+
+    /// Puts the rows of items that are ahead of the vector. Each table in its own order:
+    /// neighbours share pages, which a chunk in the order of dots would touch one by one.
+    pub(super) fn stage_items(&mut self, mut items: Vec<Staging<'_>>) -> Result<(), StorageError> {
+        self.state.staged += items.len() as u64;
+        for item in &items {
+            self.put_dot_row(item.dot, item.place, item.past, item.payload)?;
+        }
+        items.sort_unstable_by_key(|item| (item.place, item.dot));
+        for item in &items {
+            self.put_item_row(item.dot, item.place, item.past, item.payload)?;
+        }
         Ok(())
     }
 
@@ -117,7 +135,6 @@ impl<'t> Batch<'t> {
         dot: Dot,
         removal: &Removal,
     ) -> Result<(), StorageError> {
-        self.unstage(dot)?;
         self.rows.put(Table::Removals, &dot_key(self.space, dot), &removal.to_row())?;
         self.state.staged += 1;
         Ok(())
@@ -219,14 +236,9 @@ impl<'t> Batch<'t> {
     pub(super) fn log_removal(&mut self, dot: Dot, removal: &Removal) -> Result<(), StorageError> {
         let (key, row) = (dot_key(self.space, dot), removal.to_row());
         self.rows.put(Table::Removals, &key, &row)?;
-        self.logged(dot, key.len() + row.len());
-        Ok(())
-    }
-
-    /// Counts a removal record that is in its table and no longer ahead of the vector.
-    fn logged(&mut self, dot: Dot, row_bytes: usize) {
-        self.state.log_bytes += row_bytes as u64;
+        self.state.log_bytes += (key.len() + row.len()) as u64;
         self.removals.push(dot);
+        Ok(())
     }
 
     /// Raises the vector to `to` and makes what was staged up to there live: rows of
@@ -239,7 +251,7 @@ impl<'t> Batch<'t> {
     pub(super) fn promote(
         &mut self,
         to: &VersionVector,
-        fresh: Option<&hashbrown::HashSet<Dot>>,
+        fresh: Option<&HashSet<Dot>>,
     ) -> Result<(), StorageError> {
         let old: Vec<_> = to.iter().map(|(r, _)| (r, self.seen(r))).collect();
         let runs: Vec<Run> = to
@@ -248,21 +260,14 @@ impl<'t> Batch<'t> {
             .filter(|((_, new), (_, old))| new > old)
             .map(|((replica, last), (_, old))| Run { replica, first: old.next(), last })
             .collect();
+        let (mut pasts, mut records) = (false, false);
         if self.state.staged > 0 {
             for run in &runs {
-                self.each_staged(*run, |b, dot, is_item, row_bytes| {
-                    if fresh.is_some_and(|fresh| !fresh.contains(&dot)) {
-                        return b.unstage(dot);
-                    }
-                    b.state.staged = b.state.staged.saturating_sub(1);
-                    if is_item {
-                        b.state.items += 1;
-                        b.marks.note(dot);
-                    } else {
-                        b.logged(dot, row_bytes);
-                    }
-                    Ok(())
-                })?;
+                if let Some(fresh) = fresh {
+                    self.unstage_others(*run, fresh)?;
+                }
+                pasts |= self.show_items(*run)?;
+                records |= self.show_records(*run)?;
             }
         }
         for run in &runs {
@@ -270,23 +275,75 @@ impl<'t> Batch<'t> {
             self.dots.0.push(*run);
         }
         for run in &runs {
-            self.each_item_with_past(*run)?;
-            self.each_record(*run)?;
+            if pasts {
+                self.each_item_with_past(*run)?;
+            }
+            if records {
+                self.each_record(*run)?;
+            }
         }
         Ok(())
     }
 
-    fn each_staged(
-        &mut self,
-        run: Run,
-        mut work: impl FnMut(&mut Self, Dot, bool, usize) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+    /// Takes away what stands ahead of the vector in a run and is not among `fresh`.
+    fn unstage_others(&mut self, run: Run, fresh: &HashSet<Dot>) -> Result<(), StorageError> {
         for table in [Table::Dots, Table::Removals] {
-            self.each_row_of(table, run, |b, dot, value| {
-                work(b, dot, table == Table::Dots, SPACE_BYTES + DOT_BYTES + value.len())
+            self.each_row_of(table, run, |b, dot, _| match fresh.contains(&dot) {
+                true => Ok(()),
+                false => b.unstage(dot),
             })?;
         }
         Ok(())
+    }
+
+    /// Counts the staged items of a run as live; whether any has a past. A pass over the
+    /// rows as they stand: a first delta may bring millions.
+    fn show_items(&mut self, run: Run) -> Result<bool, StorageError> {
+        let (marks, state) = (&mut self.marks, &mut self.state);
+        let (mut pasts, mut wrong) = (false, None);
+        let (from, to) = run_range(self.space, run);
+        self.rows.scan(Table::Dots, range(&from, &to), Order::Ascending, &mut |key, value| {
+            match dot_of_key(key).and_then(|dot| Ok((dot, split_dot_value(value)?))) {
+                Ok((dot, row)) => {
+                    pasts |= row.has_past;
+                    state.staged = state.staged.saturating_sub(1);
+                    state.items += 1;
+                    marks.note(dot);
+                    ControlFlow::Continue(())
+                }
+                Err(e) => {
+                    wrong = Some(corrupt(Table::Dots, key, e));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        wrong.map_or(Ok(pasts), Err)
+    }
+
+    /// Counts the staged removal records of a run as the log's; whether there are any.
+    fn show_records(&mut self, run: Run) -> Result<bool, StorageError> {
+        let (removals, state) = (&mut self.removals, &mut self.state);
+        let (mut any, mut wrong) = (false, None);
+        let (from, to) = run_range(self.space, run);
+        self.rows.scan(
+            Table::Removals,
+            range(&from, &to),
+            Order::Ascending,
+            &mut |key, value| match dot_of_key(key) {
+                Ok(dot) => {
+                    any = true;
+                    state.staged = state.staged.saturating_sub(1);
+                    state.log_bytes += (key.len() + value.len()) as u64;
+                    removals.push(dot);
+                    ControlFlow::Continue(())
+                }
+                Err(e) => {
+                    wrong = Some(corrupt(Table::Removals, key, e));
+                    ControlFlow::Break(())
+                }
+            },
+        )?;
+        wrong.map_or(Ok(any), Err)
     }
 
     fn each_item_with_past(&mut self, run: Run) -> Result<(), StorageError> {
@@ -323,9 +380,7 @@ impl<'t> Batch<'t> {
         run: Run,
         mut work: impl FnMut(&mut Self, Dot, &[u8]) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        let mut from = dot_key(self.space, Dot::new(run.replica, run.first));
-        let mut to = dot_key(self.space, Dot::new(run.replica, run.last));
-        to.push(0);
+        let (mut from, to) = run_range(self.space, run);
         loop {
             let (found, whole) = batch(self.rows, table, &from, &to, PASS_ROWS)?;
             for (key, value) in &found {
@@ -455,9 +510,7 @@ impl<'t> Batch<'t> {
             if self.state.log_bytes <= limit_bytes {
                 break;
             }
-            let from = dot_key(self.space, Dot::new(run.replica, run.first));
-            let mut to = dot_key(self.space, Dot::new(run.replica, run.last));
-            to.push(0);
+            let (from, to) = run_range(self.space, *run);
             match batch(self.rows, Table::Removals, &from, &to, 1)?.0.pop() {
                 Some((key, row)) => {
                     let dot = dot_of_key(&key).map_err(|e| corrupt(Table::Removals, &key, e))?;
@@ -477,6 +530,14 @@ impl<'t> Batch<'t> {
         runs.0.reverse();
         Ok(())
     }
+}
+
+/// The keys of the rows of a run of dots.
+fn run_range(space: u32, run: Run) -> (Vec<u8>, Vec<u8>) {
+    let from = dot_key(space, Dot::new(run.replica, run.first));
+    let mut to = dot_key(space, Dot::new(run.replica, run.last));
+    to.push(0);
+    (from, to)
 }
 
 /// What a batch changed, once it is committed.

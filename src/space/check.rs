@@ -47,7 +47,11 @@ impl Store {
     /// The storage failed. What is found wrong is no error but in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
-        if !self.shared.storage.check()? {
+        // Under the right to write: within a transaction this would wait for itself.
+        let writer = self.shared.writer()?;
+        let sound = self.shared.storage.check()?;
+        drop(writer);
+        if !sound {
             report.problems.push("the engine's pages do not match their checksums".to_owned());
         }
         for name in self.spaces("")? {

@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use super::change::payload_fits;
 use super::rows::Removal;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
-use crate::codec::{Cursor, DecodeError, Place, Prefix, Problem, Put, limits, place};
+use crate::codec::{Cursor, DecodeError, Prefix, Problem, Put, limits, place};
 
 /// What one event brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -364,10 +364,9 @@ fn take_item(
     let suffix = cursor.bytes(limits::PLACE_BYTES)?;
     last_place.truncate(shared as usize);
     last_place.extend_from_slice(suffix);
-    Place::check(last_place)?;
     let past = origins.take_vector(cursor, limits::REMOVAL_ORIGINS)?;
     let payload = cursor.bytes(limits::VALUE_BYTES + super::change::STAMP_BYTES)?;
-    let (kind, _) = place::last_step_of(last_place)?;
+    let kind = place::leaf_kind(last_place)?;
     if !payload_fits(kind, payload) {
         return Err(here.wrong(Problem::Other("a payload that its type does not allow")));
     }

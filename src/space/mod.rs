@@ -1,4 +1,62 @@
-//! Stores and spaces.
+//! Stores and spaces: where values are kept, written and read.
+//!
+//! A [`Store`] is one replica, in a file or in memory. It holds any number of [`Space`]s, sets
+//! of keys that each replicate as one unit under one version vector. In a space, a key is
+//! seen through a *handle* of a type ([`Set`], [`Counter`], [`LwwRegister`], [`Map`] …), or as
+//! an opaque value with [`get`](Space::get) and [`put`](Space::put), the way of Dynamo
+//! (DeCandia et al. 2007). One context for a whole space instead of one for each key: Gonçalves
+//! et al., "Concise Server-Wide Causality Management" (2014, 2017).
+//!
+//! ```
+//! use rejoin::Store;
+//!
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("notes.store");
+//! let store = Store::open(path)?;
+//! let space = store.space("main")?;
+//!
+//! // Each call on a handle of the space is a transaction of its own, on disk when it returns.
+//! space.register("title").set(&"Notes")?;
+//! space.set("tags").add(&"draft".to_string())?;
+//!
+//! // Several changes as one, here and at every replica they reach.
+//! space.write(|tx| {
+//!     tx.counter("edits").add(1)?;
+//!     tx.map::<String>("authors").register(&"ada".into())?.set(&"Ada L.")
+//! })?;
+//!
+//! // Several reads of one moment.
+//! let now = space.snapshot()?;
+//! assert_eq!(now.register::<String>("title").get()?.as_deref(), Some("Notes"));
+//! assert_eq!(now.counter("edits").get()?, 1);
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! # Siblings
+//! Concurrent puts all stay, until one that has read them replaces them:
+//!
+//! ```
+//! # use rejoin::{Store, space::Replacing};
+//! let space = Store::in_memory().space("main")?;
+//! space.put("bid", "10", None)?;
+//! space.put("bid", "20", Replacing::Nothing)?; // as if made elsewhere, having seen nothing
+//! let siblings = space.get("bid")?;
+//! assert_eq!(siblings.values().collect::<Vec<_>>(), [b"10", b"20"]);
+//!
+//! space.put("bid", "20", siblings.context())?; // replaces what was read, and only that
+//! assert_eq!(space.get("bid")?.len(), 1);
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! # Rules
+//! - **Inside [`Space::write`] use the transaction, not the space**: a write of the same store
+//!   within its own write would wait for itself, and fails with
+//!   [`NestedWrite`](crate::UsageError::NestedWrite).
+//! - **A value must have one encoding**: what serde writes for an element or a map key is its
+//!   identity, so no hash maps in them.
+//! - A closure that fails or panics leaves no trace.
+//! - Do not copy a store's file while it is open, and do not fear to do so otherwise: a copy
+//!   is noticed at opening, and writes under a name of its own ([`Store::identity`]).
 
 mod bases;
 mod batch;
@@ -10,6 +68,7 @@ mod news;
 mod options;
 mod rows;
 mod scan;
+#[allow(clippy::module_inception, reason = "the room's main type has the room's name")]
 mod space;
 mod staging;
 mod status;

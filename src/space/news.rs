@@ -124,6 +124,9 @@ impl Outgoing {
     }
 }
 
+/// Rows by dot, and up to which seq these are all.
+type Pass = (Vec<(Dot, Vec<u8>)>, Seq);
+
 struct Reading<'a> {
     snapshot: &'a Snapshot,
     known: &'a VersionVector,
@@ -180,7 +183,7 @@ impl Reading<'_> {
         origin: ReplicaId,
         from: Seq,
         top: Seq,
-    ) -> Result<(Vec<(Dot, Vec<u8>)>, Seq), StorageError> {
+    ) -> Result<Pass, StorageError> {
         let Some(space) = self.snapshot.space else { return Ok((Vec::new(), top)) };
         let start = dot_key(space, Dot::new(origin, from));
         let mut end = dot_key(space, Dot::new(origin, top));

@@ -30,6 +30,9 @@ pub struct Options {
     /// Takes a fresh [`ReplicaId`](crate::causal::ReplicaId) at every open: for stores that
     /// live in images, snapshots or containers, where a file and its identity come back together.
     pub fresh_id: bool,
+    /// Makes a new store where there is no file: yes at first. Where not, a file that is
+    /// missing is an error.
+    pub create: bool,
     /// What only simulated worlds set otherwise.
     pub(crate) tuning: Tuning,
 }
@@ -73,6 +76,7 @@ impl Options {
             past_origins: PAST_ORIGINS,
             cache_bytes: 64 * MIB,
             fresh_id: false,
+            create: true,
             tuning: Tuning::default(),
         }
     }

@@ -125,6 +125,9 @@ pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> KeyRange<'a> {
     KeyRange { from, to: (!to.is_empty()).then_some(to) }
 }
 
+/// Key and value of a row.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
 /// The rows of a range, at most `most` of them, as owned pairs: so that a caller may write
 /// while it goes through them. Whether that was all.
 pub(super) fn batch(
@@ -133,7 +136,7 @@ pub(super) fn batch(
     from: &[u8],
     to: &[u8],
     most: usize,
-) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool), StorageError> {
+) -> Result<(Vec<Pair>, bool), StorageError> {
     let mut found = Vec::new();
     let mut whole = true;
     rows.scan(table, range(from, to), Order::Ascending, &mut |key, value| {

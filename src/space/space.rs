@@ -173,13 +173,13 @@ impl Space {
         let replica = self.store.replica();
         let mut guard = shared.writer().map_err(E::from)?;
         let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
-        let mut clock = guard.writer.clock.clone();
+        let mut clock = guard.writer.clock;
         let done = self.in_batch::<R, E>(Durability::Immediate, |batch| {
             let (done, change) = work(Change {
                 batch,
                 replica,
                 shown,
-                clock: clock.clone(),
+                clock,
                 now_ms: shared.now_ms(),
                 past_origins: shared.options.past_origins,
                 space_name: self.shared.name.clone(),
@@ -268,7 +268,7 @@ impl Space {
     /// # Errors
     /// The storage failed.
     pub fn root(&self) -> Result<RootHash, Error> {
-        self.with_digest(|rows, space, vector| Ok(digest::root_at(rows, space, vector, vector)?))
+        self.with_digest(|rows, space, vector| Ok(kept_root(rows, space, vector)?))
     }
 
     /// What the space has seen.
@@ -282,7 +282,7 @@ impl Space {
     /// Vector and root at one moment.
     pub(crate) fn standing(&self) -> Result<(VersionVector, RootHash), Error> {
         self.with_digest(|rows, space, vector| {
-            Ok((vector.clone(), digest::root_at(rows, space, vector, vector)?))
+            Ok((vector.clone(), kept_root(rows, space, vector)?))
         })
     }
 
@@ -324,6 +324,18 @@ impl Space {
             let reason = "the storage ran no transaction and reported no failure".to_owned();
             Err(StorageError::MustReopen { reason }.into())
         })
+    }
+}
+
+/// The root of a clean digest, which is kept where there ever was anything.
+fn kept_root(
+    rows: &dyn Read,
+    space: u32,
+    vector: &VersionVector,
+) -> Result<RootHash, StorageError> {
+    match digest::root(rows, space)? {
+        Some(root) => Ok(root),
+        None => digest::root_at(rows, space, vector, vector),
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use hashbrown::HashSet;
 
-use super::batch::Batch;
+use super::batch::{Batch, Staging};
 use super::chunk::{Chunk, Claim, Event};
 use super::handles::split_stamp;
 use super::rows::{Which, read_vector};
@@ -50,6 +50,25 @@ pub(crate) struct Incoming {
     id: u64,
     holds: bool,
     chunks: u32,
+    /// Up to where this delta is staged, while it holds the place.
+    staged: VersionVector,
+}
+
+/// Where rows ahead of the vector may stand.
+enum Staged {
+    /// Anywhere: another delta is being staged.
+    Anywhere,
+    /// Up to here: they are all of the delta that holds the place.
+    UpTo(VersionVector),
+}
+
+impl Staged {
+    fn may_hold(&self, dot: Dot) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::UpTo(staged) => staged.contains(dot),
+        }
+    }
 }
 
 impl Drop for Incoming {
@@ -86,7 +105,8 @@ impl Incoming {
         now_ms: u64,
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
-        let mut incoming = Self { space: space.clone(), peer, id, holds: false, chunks: 0 };
+        let staged = VersionVector::new();
+        let mut incoming = Self { space: space.clone(), peer, id, holds: false, chunks: 0, staged };
         let snapshot = space.snapshot()?;
         let resumes = match snapshot.state.staging_peer {
             Some(staged) => staged == peer || fault!(AnotherPeersStagingResumed),
@@ -98,6 +118,7 @@ impl Incoming {
         *lock(&space.shared.feeder) = Some(Feeder { id, progress_ms: now_ms });
         incoming.holds = true;
         let staged = read_vector(&*snapshot.rows, number, Which::Staged)?;
+        incoming.staged.clone_from(&staged);
         Ok((incoming, staged))
     }
 
@@ -133,8 +154,12 @@ impl Incoming {
             }
             *feeder = Some(Feeder { id: self.id, progress_ms: now_ms });
         }
+        if takes_place {
+            self.staged = VersionVector::new();
+        }
         let taken = self.commit(chunk, cut, now_ms, stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
+        self.staged.join(&chunk.upto);
         if stages && !self.holds {
             *lock(&self.space.shared.feeder) = None;
         }
@@ -176,22 +201,27 @@ impl Incoming {
         let mut guard = space.store.shared.writer()?;
         let mut clock = guard.writer.clock;
         let peer = self.peer;
+        let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let taken = space.in_batch::<Taken, Error>(durability, |mut batch| {
             if takes_place {
                 batch.clear_staging()?;
                 batch.state.staging_peer = Some(peer);
             }
             let Some(last) = &chunk.last else {
-                stage(&mut batch, chunk, &mut clock, now_ms)?;
-                batch.write_staged_vector(Some(&chunk.upto))?;
+                stage(&mut batch, chunk, &staged, &mut clock, now_ms)?;
+                // A session that took the staging over may send again what the one before it
+                // had staged since this side said up to where: that does not go back.
+                let mut upto = chunk.upto.clone();
+                upto.join(&self.staged);
+                batch.write_staged_vector(Some(&upto))?;
                 if fault!(VectorMovesWithEachChunk) {
                     batch.promote(&chunk.upto, None)?;
                 }
                 save_clock(batch.rows, &clock)?;
                 return Ok((Taken::Staged, Some(batch)));
             };
-            if !(fault!(ClaimsWithoutTheNews) && !last.claims.is_empty()) {
-                stage(&mut batch, chunk, &mut clock, now_ms)?;
+            if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
+                stage(&mut batch, chunk, &staged, &mut clock, now_ms)?;
                 let fresh: Option<HashSet<Dot>> =
                     (!stages).then(|| chunk.events.iter().map(|(dot, _)| *dot).collect());
                 batch.promote(&last.vector, fresh.as_ref())?;
@@ -222,29 +252,36 @@ pub(crate) fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> 
     Ok(())
 }
 
+/// Puts the rows of a chunk. Under a dot that `staged` covers a row may stand already, at
+/// another place even, from a peer that says otherwise; it goes first.
 fn stage(
     batch: &mut Batch<'_>,
     chunk: &Chunk,
+    staged: &Staged,
     clock: &mut HybridClock,
     now_ms: u64,
 ) -> Result<(), StorageError> {
+    let mut items = Vec::new();
     for (dot, event) in &chunk.events {
         if dot.seq <= batch.seen(dot.replica) {
             continue;
         }
+        if batch.state.staged > 0 && staged.may_hold(*dot) {
+            batch.unstage(*dot)?;
+        }
         match event {
             Event::Item { place, past, payload } => {
-                if let Ok((Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER, _)) =
-                    place::last_step_of(place)
+                if let Ok(Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER) =
+                    place::leaf_kind(place)
                 {
                     clock.observe(split_stamp(payload)?.0, now_ms, CLOCK_AHEAD_MS);
                 }
-                batch.stage_item(*dot, place, past, payload)?;
+                items.push(Staging { dot: *dot, place, past, payload });
             }
             Event::Removal(removal) => batch.stage_removal(*dot, removal)?,
         }
     }
-    Ok(())
+    batch.stage_items(items)
 }
 
 /// Drops what a peer that has seen it no longer holds; how many items.

@@ -1,6 +1,5 @@
 //! How a space stands.
 
-use super::scan::Keys;
 use super::space::Space;
 use crate::causal::{ReplicaId, VersionVector};
 use crate::digest::RootHash;
@@ -33,18 +32,14 @@ pub struct Status {
 }
 
 impl Space {
-    /// How the space stands. Counting the keys takes a look-up each.
+    /// How the space stands. Counting the keys goes through the items.
     ///
     /// # Errors
     /// The storage failed.
     pub fn status(&self) -> Result<Status, Error> {
         let (vector, root) = self.standing()?;
         let snapshot = self.snapshot()?;
-        let mut keys = 0;
-        snapshot.for_each_key(Keys::all(), |_| {
-            keys += 1;
-            core::ops::ControlFlow::Continue(())
-        })?;
+        let keys = snapshot.view().count_keys()?;
         Ok(Status {
             replica: self.store().replica(),
             space: self.name().to_owned(),

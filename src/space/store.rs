@@ -72,7 +72,7 @@ impl Store {
             &crate::storage::FileOptions {
                 cache_bytes: options.cache_bytes,
                 fresh_id: options.fresh_id,
-                ..Default::default()
+                create: options.create,
             },
             &mut |bytes| (options.entropy)(bytes),
         )?;

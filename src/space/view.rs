@@ -7,7 +7,7 @@ use super::rows::{
     State, after, corrupt, item_key, payload_of, range, split_item_key, split_item_value,
 };
 use crate::causal::{Dot, VersionVector};
-use crate::codec::Kind;
+use crate::codec::{Kind, place};
 use crate::storage::{Order, Read, ReadSnapshot, StorageError, Table};
 
 /// What stands in a space: its rows, as far as its vector covers them.
@@ -189,6 +189,22 @@ impl<'a> View<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// How many keys anything lives under. One pass over the items.
+    pub(crate) fn count_keys(&self) -> Result<u64, StorageError> {
+        let (mut count, mut last) = (0, Vec::new());
+        self.each_row(&[], &mut |row| {
+            let key = place::encoded_key_of(row.place);
+            let key = key.map_err(|e| corrupt(Table::Items, row.key, e))?;
+            if key != last {
+                count += 1;
+                last.clear();
+                last.extend_from_slice(key);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(count)
     }
 
     /// The kinds that stand directly beneath an encoded prefix.

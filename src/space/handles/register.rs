@@ -31,8 +31,11 @@ pub struct MvRegister<T, C = Space> {
     of: PhantomData<fn() -> T>,
 }
 
-/// What stands at a register's path: timestamp, dot and value of each sibling.
-fn siblings<C: Reads>(at: &At<C>, kind: Kind) -> Result<(Prefix, Vec<(Hlc, Dot, Vec<u8>)>), Error> {
+/// A sibling's timestamp, dot and value.
+type Sibling = (Hlc, Dot, Vec<u8>);
+
+/// What stands at a register's path.
+fn siblings<C: Reads>(at: &At<C>, kind: Kind) -> Result<(Prefix, Vec<Sibling>), Error> {
     let prefix = at.step(kind, b"")?;
     let place = prefix.place();
     let found = at.on.read(|view| Ok(view.found(place.as_bytes())?))?;
@@ -133,7 +136,7 @@ impl<T: DeserializeOwned, C: Reads> LwwRegister<T, C> {
     /// The key cannot be, a value is not a `T`, or the storage failed.
     pub fn conflicts(&self) -> Result<Vec<T>, Error> {
         let (at, mut rows) = siblings(&self.at, Kind::REGISTER)?;
-        rows.sort_unstable_by(|a, b| (b.0, b.1).cmp(&(a.0, a.1)));
+        rows.sort_unstable_by_key(|row| core::cmp::Reverse((row.0, row.1)));
         rows.iter().skip(1).map(|(_, _, value)| decode(&at, Kind::REGISTER, value)).collect()
     }
 }

@@ -263,3 +263,58 @@ impl StorageBackend for Gated {
         self.0.file.query_lock_range(start, end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quickcheck::QuickCheck;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    fn bytes(file: &dyn StorageBackend) -> Vec<u8> {
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// Writes and changes of length through a gate, against the same on a plain file.
+    fn passes(before: Vec<u8>, calls: Vec<(bool, u16, Vec<u8>)>) {
+        let plain = InMemoryBackend::new();
+        let file = InMemoryBackend::new();
+        for file in [&plain, &file] {
+            file.set_len(9000).unwrap();
+            file.write(4000, &before).unwrap();
+        }
+        let untouched = bytes(&file);
+        let gate = Gate::new(Box::new(file)).unwrap();
+        let gated = Gated(gate.clone());
+        for (write, at, data) in &calls {
+            let at = u64::from(*at) % 20_000;
+            if *write {
+                let end = at + data.len() as u64;
+                for file in [&plain as &dyn StorageBackend, &gated] {
+                    file.set_len(file.len().unwrap().max(end)).unwrap();
+                    file.write(at, data).unwrap();
+                }
+            } else {
+                plain.set_len(at).unwrap();
+                gated.set_len(at).unwrap();
+            }
+            assert!(bytes(&gated) == bytes(&plain));
+            assert!(bytes(&*gate.file) == untouched);
+        }
+        gate.open().unwrap();
+        assert!(bytes(&*gate.file) == bytes(&plain));
+        gated.set_len(1).unwrap();
+        gate.shut();
+        assert!(gated.write(0, &[1]).is_err());
+        assert!(gated.set_len(0).is_err());
+        assert!(gated.sync_data().is_err());
+        assert_eq!(bytes(&gated).len(), 1);
+    }
+
+    #[test]
+    fn what_is_held_reads_as_written_and_arrives_when_the_gate_opens() {
+        QuickCheck::new().quickcheck(passes as fn(Vec<u8>, Vec<(bool, u16, Vec<u8>)>));
+    }
+}

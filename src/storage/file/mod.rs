@@ -15,6 +15,8 @@ use super::{
 };
 use crate::causal::ReplicaId;
 
+#[cfg(test)]
+mod faults;
 mod gate;
 mod health;
 mod open;

@@ -1,0 +1,236 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+
+use crate::text::{Bytes, Element};
+
+/// A durable, replicated store of conflict-free values: every replica accepts every write,
+/// and replicas that meet exchange only what the other lacks.
+///
+/// Keys, elements and values are text; what is not text prints and is accepted as hex:…
+/// (bytes) or raw:… (an encoding that is no text), and so is text that begins like that.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rejoin",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  rejoin --store a.rejoin set add cart apple banana
+  rejoin --store a.rejoin serve
+  rejoin --store b.rejoin sync ws://127.0.0.1:7777
+  rejoin --store b.rejoin set list cart
+
+Exit codes: 0 done, 1 failed (the message says what, where and what to do), 2 wrong usage."
+)]
+pub(crate) struct Cli {
+    /// The store's file; beside it stands FILE.id. Commands that write make it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// The space in the store.
+    #[arg(long, global = true, value_name = "NAME", default_value = "main")]
+    pub(crate) space: String,
+    /// Prints JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Shows how the space stands: replica, vector, root, counts.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin status --json")]
+    Status,
+    /// Lists the keys, one a line, with the types under each.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin keys --prefix user/")]
+    Keys {
+        /// Only keys that start so.
+        #[arg(long, value_name = "P", default_value = "")]
+        prefix: Bytes,
+    },
+    /// Checks the whole store against itself; exit code 0 where it is sound.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin check")]
+    Check,
+    /// Gives space that deletes have freed back to the file system.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin compact")]
+    Compact,
+    /// Prints each sibling under a key on a line, and last the context to hand back to put.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin get note")]
+    Get { key: Bytes },
+    /// Writes an opaque value in place of the siblings that are here.
+    #[command(after_help = "Examples:
+  rejoin --store a.rejoin put note 'buy milk'
+  rejoin --store a.rejoin put note merged --context 0104…
+  rejoin --store a.rejoin put note another --blind")]
+    Put {
+        key: Bytes,
+        value: Bytes,
+        /// Replaces what the get that printed this token has seen, and nothing that came since.
+        #[arg(long, value_name = "TOKEN", conflicts_with = "blind")]
+        context: Option<String>,
+        /// Replaces nothing: the value stands beside what is here.
+        #[arg(long)]
+        blind: bool,
+    },
+    /// Removes all that is observed under a key, of whatever type.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin delete note")]
+    Delete { key: Bytes },
+    /// Sets: adding wins over a concurrent removal.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rejoin --store a.rejoin set add cart apple banana"
+    )]
+    Set(SetCommand),
+    /// Counters: every replica adds to and takes from them.
+    #[command(subcommand, after_help = "Example:\n  rejoin --store a.rejoin counter add visits -2")]
+    Counter(CounterCommand),
+    /// Registers: of concurrent writes the last one wins.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rejoin --store a.rejoin register set title Groceries"
+    )]
+    Register(RegisterCommand),
+    /// Maps from fields to registers.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rejoin --store a.rejoin map set user/1 name Ada"
+    )]
+    Map(MapCommand),
+    /// Flags: enabling wins over a concurrent disabling.
+    #[command(subcommand, after_help = "Example:\n  rejoin --store a.rejoin flag enable done")]
+    Flag(FlagCommand),
+    /// Reads JSON Lines and applies each, 10,000 lines a commit.
+    #[command(after_help = "Each line is one of
+  {\"op\":\"set.add\",\"key\":K,\"elem\":E}           set.remove, rw_set.add, rw_set.remove
+  {\"op\":\"counter.add\",\"key\":K,\"by\":N}
+  {\"op\":\"register.set\",\"key\":K,\"value\":V}     mv_register.set
+  {\"op\":\"map.set\",\"key\":K,\"field\":F,\"value\":V}
+  {\"op\":\"map.remove\",\"key\":K,\"field\":F}
+  {\"op\":\"flag.enable\",\"key\":K}                flag.disable, dw_flag.enable, dw_flag.disable
+  {\"op\":\"put\",\"key\":K,\"value\":V}
+  {\"op\":\"delete\",\"key\":K}
+and may carry \"path\":[F,…] (the fields of maps that lead down to it); put, register.set,
+mv_register.set and map.set may carry \"sibling\":true (beside what is there).
+
+Examples:
+  rejoin --store a.rejoin import rows.jsonl
+  rejoin --store a.rejoin export | rejoin --store b.rejoin import -")]
+    Import {
+        /// The file, or - for standard input.
+        file: PathBuf,
+    },
+    /// Writes everything in the space as JSON Lines that import reads, ordered by key.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin export > rows.jsonl")]
+    Export,
+    /// Serves the store to others until interrupted; prints the address first.
+    #[command(after_help = "Examples:
+  rejoin --store a.rejoin serve
+  rejoin --store a.rejoin serve --listen :0
+RUST_LOG (such as debug or rejoin=debug) chooses what is told on standard error.")]
+    Serve {
+        /// Where to listen; :0 picks a free port of this machine.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+        listen: String,
+        /// Allows an address that other machines reach. There is no access control yet:
+        /// whoever reaches it can read and write everything in the store.
+        #[arg(long)]
+        insecure: bool,
+    },
+    /// Exchanges with another store what the other lacks, and proves both equal.
+    #[command(
+        group(ArgGroup::new("with").required(true).args(["url", "file"])),
+        after_help = "Examples:
+  rejoin --store b.rejoin sync ws://127.0.0.1:7777
+  rejoin --store b.rejoin sync ws://127.0.0.1:7777 --all
+  rejoin --store b.rejoin sync --file a.rejoin"
+    )]
+    Sync(SyncArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// Where the other store is served: ws://HOST:PORT.
+    pub(crate) url: Option<String>,
+    /// Another store's file, which no other process has open.
+    #[arg(long, value_name = "OTHER")]
+    pub(crate) file: Option<PathBuf>,
+    /// All spaces of both stores.
+    #[arg(long, conflicts_with = "prefix")]
+    pub(crate) all: bool,
+    /// All spaces of both stores whose names start so.
+    #[arg(long, value_name = "P")]
+    pub(crate) prefix: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SetCommand {
+    /// Adds elements, all in one commit.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin set add cart apple banana")]
+    Add {
+        key: Bytes,
+        #[arg(required = true, value_name = "ELEM")]
+        elements: Vec<Element>,
+    },
+    /// Removes elements, all in one commit.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin set remove cart apple")]
+    Remove {
+        key: Bytes,
+        #[arg(required = true, value_name = "ELEM")]
+        elements: Vec<Element>,
+    },
+    /// Prints the elements, one a line.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin set list cart")]
+    List { key: Bytes },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CounterCommand {
+    /// Adds a number, which may be negative.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin counter add visits -2")]
+    Add {
+        key: Bytes,
+        #[arg(value_name = "N", allow_hyphen_values = true)]
+        amount: i64,
+    },
+    /// Prints the sum.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin counter get visits")]
+    Get { key: Bytes },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegisterCommand {
+    /// Writes the value.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin register set title Groceries")]
+    Set { key: Bytes, value: Element },
+    /// Prints the value.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin register get title")]
+    Get { key: Bytes },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MapCommand {
+    /// Writes the value of a field.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin map set user/1 name Ada")]
+    Set { key: Bytes, field: Element, value: Element },
+    /// Removes a field with all that is observed beneath it.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin map remove user/1 name")]
+    Remove { key: Bytes, field: Element },
+    /// Prints the fields, one a line: field, value.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin map get user/1")]
+    Get { key: Bytes },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlagCommand {
+    /// Enables the flag.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin flag enable done")]
+    Enable { key: Bytes },
+    /// Disables the flag.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin flag disable done")]
+    Disable { key: Bytes },
+    /// Prints whether it is enabled.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin flag get done")]
+    Get { key: Bytes },
+}

@@ -1,0 +1,110 @@
+//! The command line of rejoin: arguments in, text or JSON out.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+
+mod args;
+mod export;
+mod import;
+mod out;
+mod serve;
+mod sync;
+mod text;
+mod types;
+mod values;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use rejoin::{Options, Space, Store};
+
+use args::{Cli, Command};
+use out::{Done, Failure, Out, tell_identity};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let Some(path) = cli.store.clone() else {
+        let missing = clap::error::ErrorKind::MissingRequiredArgument;
+        let what = "the store's file is missing: give --store FILE";
+        Cli::command().error(missing, what).exit();
+    };
+    let mut out = Out::new(cli.json);
+    let done = run(&cli, path, &mut out).and_then(|()| out.flush());
+    match done {
+        // Who stops reading has what it wanted.
+        Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = out.flush();
+            if let Failure::Message(message) = failure {
+                use std::io::Write;
+                let _ = writeln!(std::io::stderr(), "rejoin: {message}");
+            }
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
+    let place = Place { path, space: cli.space.clone() };
+    match &cli.command {
+        Command::Status => values::status(&place.read()?, out),
+        Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
+        Command::Check => values::check(&place, out),
+        Command::Compact => values::compact(&place, out),
+        Command::Get { key } => values::get(&place.read()?, &key.0, out),
+        Command::Put { key, value, context, blind } => {
+            values::put(&place, (&key.0, &value.0), context.as_deref(), *blind, out)
+        }
+        Command::Delete { key } => values::delete(&place.write()?, &key.0, out),
+        Command::Set(command) => types::set(&place, command, out),
+        Command::Counter(command) => types::counter(&place, command, out),
+        Command::Register(command) => types::register(&place, command, out),
+        Command::Map(command) => types::map(&place, command, out),
+        Command::Flag(command) => types::flag(&place, command, out),
+        Command::Import { file } => import::import(&place, file, out),
+        Command::Export => export::export(&place.read()?, out),
+        Command::Serve { listen, insecure } => serve::serve(&place, listen, *insecure, out),
+        Command::Sync(args) => sync::sync(&place, args, out),
+    }
+}
+
+/// Which store and space a command is about.
+struct Place {
+    path: PathBuf,
+    space: String,
+}
+
+impl Place {
+    /// The space, for a command that only reads: the store must be there.
+    fn read(&self) -> Result<Space, Failure> {
+        Ok(self.existing()?.space(&self.space)?)
+    }
+
+    /// The store, which must be there.
+    fn existing(&self) -> Result<Store, Failure> {
+        if matches!(std::fs::exists(&self.path), Ok(false)) {
+            return Err(Failure::new(format_args!(
+                "{}: there is no store; write something to it first, or sync it with another",
+                self.path.display()
+            )));
+        }
+        open(&self.path, false)
+    }
+
+    /// The space, for a command that writes: the store is made where it is not there.
+    fn write(&self) -> Result<Space, Failure> {
+        Ok(self.store()?.space(&self.space)?)
+    }
+
+    /// The store, which is made where it is not there.
+    fn store(&self) -> Result<Store, Failure> {
+        open(&self.path, true)
+    }
+}
+
+fn open(path: &Path, create: bool) -> Result<Store, Failure> {
+    let mut options = Options::default();
+    options.create = create;
+    let store = Store::open_with(path, options)?;
+    tell_identity(&store, path);
+    Ok(store)
+}

@@ -1,0 +1,177 @@
+//! Syncing with a server or with another file.
+
+use std::time::{Duration, Instant};
+
+use rejoin::net::{NetOptions, SyncError, sync_url};
+use rejoin::session::{Report, Scope, Session};
+use rejoin::{Error, Store};
+use serde_json::{Value, json};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::args::SyncArgs;
+use crate::out::{Done, Failure, Out, note};
+use crate::serve::{runtime, trace};
+use crate::{Place, open};
+
+pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
+    let scope = match &args.prefix {
+        Some(prefix) => Scope::Prefix(prefix.clone()),
+        None if args.all => Scope::All,
+        None => Scope::Space(place.space.clone()),
+    };
+    let store = place.store()?;
+    // The name is checked before anybody is called.
+    store.space(&place.space)?;
+    let done = match (&args.url, &args.file) {
+        (Some(url), _) => {
+            trace(LevelFilter::WARN);
+            runtime()?.block_on(sync_url(&store, scope, url, &NetOptions::default()))
+        }
+        (None, Some(file)) => {
+            let other = open(file, true)?;
+            meet(&store, &other, scope).map_err(|(error, report)| SyncError {
+                reason: rejoin::net::NetError::Session {
+                    peer: file.display().to_string(),
+                    source: Box::new(error),
+                },
+                report,
+            })
+        }
+        (None, None) => return Err(Failure::new("give a URL or --file")),
+    };
+    match done {
+        Ok(report) => tell(&report, None, out),
+        Err(SyncError { reason, report }) => {
+            let error = Failure::from(reason);
+            if let Failure::Message(message) = &error
+                && out.json
+            {
+                tell(&report, Some(message), out)?;
+            } else if report.items_received > 0 {
+                note(format_args!("{}", line(&report)));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Both sides of a session in one process: frames go straight from one to the other.
+fn meet(here: &Store, there: &Store, scope: Scope) -> Result<Report, (Error, Box<Report>)> {
+    let mut nonces = [0; 32];
+    let entropy = rejoin::Options::default().entropy;
+    entropy(&mut nonces);
+    let (mut mine, mut theirs) = ([0; 16], [0; 16]);
+    mine.copy_from_slice(nonces.split_at(16).0);
+    theirs.copy_from_slice(nonces.split_at(16).1);
+    let mut here = Session::connect(here, scope, mine).map_err(|e| (e, Box::default()))?;
+    let mut there = Session::accept(there, theirs);
+    let started = Instant::now();
+    let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut step = || -> Result<bool, Error> {
+        let now_ms = now_ms();
+        let mut moved = false;
+        while let Some(frame) = here.poll_frame(now_ms)? {
+            there.handle_frame(now_ms, &frame)?;
+            moved = true;
+        }
+        while let Some(frame) = there.poll_frame(now_ms)? {
+            here.handle_frame(now_ms, &frame)?;
+            moved = true;
+        }
+        let timers = [here.poll_timeout(), there.poll_timeout()];
+        if let (false, Some(at)) = (moved, timers.iter().flatten().min()) {
+            std::thread::sleep(Duration::from_millis(at.saturating_sub(now_ms)));
+            here.handle_timeout(*at)?;
+            there.handle_timeout(*at)?;
+            moved = true;
+        }
+        Ok(moved)
+    };
+    let done = loop {
+        match step() {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    here.close();
+    let report = here.report().clone();
+    done.map(|()| report.clone()).map_err(|error| (error, Box::new(report)))
+}
+
+/// Prints what a session did, and fails where it did not prove both sides equal.
+fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
+    let converged = report.converged();
+    let root = match report.spaces.as_slice() {
+        [only] => only.root.map(|root| root.to_string()),
+        _ => None,
+    };
+    let each: Vec<Value> = report
+        .spaces
+        .iter()
+        .map(|space| {
+            json!({
+                "space": space.name,
+                "root": space.root.map(|root| root.to_string()),
+                "why": space.why.map(|why| why.to_string()),
+            })
+        })
+        .collect();
+    let mut json = json!({
+        "peer": report.peer.map(|peer| peer.to_string()),
+        "spaces": report.spaces.len(),
+        "round_trips": report.round_trips,
+        "frames_sent": report.frames_sent,
+        "frames_received": report.frames_received,
+        "bytes_sent": report.bytes_sent,
+        "bytes_received": report.bytes_received,
+        "items_sent": report.items_sent,
+        "items_received": report.items_received,
+        "removals_sent": report.removals_sent,
+        "removals_received": report.removals_received,
+        "repaired": report.repaired,
+        "root": root,
+        "converged": converged,
+        "each": each,
+    });
+    if let (Some(error), Some(json)) = (error, json.as_object_mut()) {
+        json.insert("error".to_owned(), error.into());
+    }
+    out.result(&json, line(report))?;
+    if converged || error.is_some() {
+        return Ok(());
+    }
+    let whys: Vec<_> = report
+        .spaces
+        .iter()
+        .filter_map(|space| space.why.map(|why| format!("space {:?}: {why}", space.name)))
+        .collect();
+    let whys =
+        if whys.is_empty() { "the session did not run to its end".into() } else { whys.join("; ") };
+    Err(Failure::new(format_args!("not proven equal: {whys}; sync again")))
+}
+
+/// What a session did, in a line.
+fn line(report: &Report) -> String {
+    let whole = report.spaces.len();
+    let spaces = if whole == 1 { "1 space".to_owned() } else { format!("{whole} spaces") };
+    let equal = match (report.converged(), report.spaces.as_slice()) {
+        (true, [only]) => match only.root {
+            Some(root) => format!("both are equal at root {root}"),
+            None => "both are equal".to_owned(),
+        },
+        (true, _) => "both are equal".to_owned(),
+        (false, _) => "not proven equal".to_owned(),
+    };
+    format!(
+        "synced {spaces} in {} round trips: sent {} items and {} removals ({} bytes), received {} and {} ({} bytes), repaired {}; {equal}",
+        report.round_trips,
+        report.items_sent,
+        report.removals_sent,
+        report.bytes_sent,
+        report.items_received,
+        report.removals_received,
+        report.bytes_received,
+        report.repaired,
+    )
+}

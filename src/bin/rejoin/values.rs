@@ -1,0 +1,153 @@
+//! Commands on the whole store, and on opaque values.
+
+use std::ops::ControlFlow;
+
+use rejoin::Space;
+use rejoin::codec::Kind;
+use rejoin::space::{Keys, ReadContext, Replacing};
+use serde_json::{Map, Value, json};
+
+use crate::Place;
+use crate::out::{Done, Failure, Out, note};
+use crate::text;
+
+/// The names of types, with commas between.
+pub(crate) fn names(kinds: &[Kind]) -> String {
+    kinds.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Says so where a key holds other types than the one asked for.
+pub(crate) fn tell_others(space: &Space, key: &[u8], asked: Kind) -> Done {
+    let mut kinds = space.kinds(key)?;
+    kinds.retain(|kind| *kind != asked);
+    if !kinds.is_empty() {
+        let (key, kinds) = (text::line(key), names(&kinds));
+        note(format_args!("{key} also holds another type: {kinds}; nothing of it is lost"));
+    }
+    Ok(())
+}
+
+pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
+    let status = space.status()?;
+    let vector: Map<String, Value> =
+        status.vector.iter().map(|(id, seq)| (id.to_string(), seq.get().into())).collect();
+    if out.json {
+        return out.line(json!({
+            "replica": status.replica.to_string(),
+            "space": status.space,
+            "vector": vector,
+            "root": status.root.to_string(),
+            "keys": status.keys,
+            "items": status.items,
+            "staged": status.staged,
+            "file_bytes": status.file_bytes,
+            "removal_log_bytes": status.removal_log_bytes,
+            "commit": status.commit,
+        }));
+    }
+    out.line(format_args!("replica     {}", status.replica))?;
+    out.line(format_args!("space       {}", text::line(status.space.as_bytes())))?;
+    for (id, seq) in &vector {
+        out.line(format_args!("seen        {id} up to {seq}"))?;
+    }
+    out.line(format_args!("root        {}", status.root))?;
+    out.line(format_args!("keys        {}", status.keys))?;
+    out.line(format_args!("items       {}", status.items))?;
+    out.line(format_args!("staged      {}", status.staged))?;
+    out.line(format_args!("file bytes  {}", status.file_bytes))
+}
+
+pub(crate) fn keys(space: &Space, prefix: &[u8], out: &mut Out) -> Done {
+    let mut done = Ok(());
+    space.for_each_key(Keys::prefix(prefix), |entry| {
+        done = if out.json {
+            let types: Vec<_> = entry.kinds.iter().map(ToString::to_string).collect();
+            out.line(json!({"key": text::json(&entry.key), "types": types}))
+        } else {
+            out.line(format_args!("{}\t{}", text::line(&entry.key), names(&entry.kinds)))
+        };
+        if done.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    done
+}
+
+pub(crate) fn check(place: &Place, out: &mut Out) -> Done {
+    let report = place.existing()?.check()?;
+    let sound = report.is_sound();
+    let json = json!({
+        "sound": sound,
+        "spaces": report.spaces,
+        "items": report.items,
+        "problems": report.problems,
+    });
+    let (spaces, items) = (report.spaces, report.items);
+    if sound {
+        return out.result(&json, format_args!("sound: {spaces} spaces, {items} items"));
+    }
+    let count = report.problems.len();
+    out.result(&json, format_args!("not sound: {spaces} spaces, {items} items, {count} problems"))?;
+    if !out.json {
+        report.problems.iter().try_for_each(|problem| out.line(problem))?;
+    }
+    Err(Failure::new(format_args!(
+        "{}: the store is not sound; sync a fresh store with a peer, or restore a backup",
+        place.path.display()
+    )))
+}
+
+pub(crate) fn compact(place: &Place, out: &mut Out) -> Done {
+    let store = place.existing()?;
+    let before = store.file_bytes()?;
+    store.compact()?;
+    let after = store.file_bytes()?;
+    let json = json!({"op": "compact", "file_bytes_before": before, "file_bytes": after});
+    out.result(&json, format_args!("compacted from {before} to {after} bytes"))
+}
+
+pub(crate) fn get(space: &Space, key: &[u8], out: &mut Out) -> Done {
+    let siblings = space.get(key)?;
+    tell_others(space, key, Kind::VALUE)?;
+    if out.json {
+        let values: Vec<_> = siblings.values().map(text::json).collect();
+        let context = siblings.context().to_string();
+        return out.line(json!({"key": text::json(key), "values": values, "context": context}));
+    }
+    for value in siblings.values() {
+        out.line(text::line(value))?;
+    }
+    out.line(format_args!("context {}", siblings.context()))
+}
+
+pub(crate) fn put(
+    place: &Place,
+    (key, value): (&[u8], &[u8]),
+    context: Option<&str>,
+    blind: bool,
+    out: &mut Out,
+) -> Done {
+    let context: Option<ReadContext> = context
+        .map(|token| token.parse().map_err(|e| Failure::from(rejoin::Error::Usage(e))))
+        .transpose()?;
+    let replacing = match &context {
+        Some(context) => Replacing::Seen(context),
+        None if blind => Replacing::Nothing,
+        None => Replacing::Observed,
+    };
+    let space = place.write()?;
+    space.put(key, value, replacing)?;
+    tell_others(&space, key, Kind::VALUE)?;
+    let siblings = space.get(key)?.len();
+    let json = json!({"op": "put", "key": text::json(key), "siblings": siblings});
+    let key = text::line(key);
+    out.result(&json, format_args!("put {} bytes under {key}, siblings: {siblings}", value.len()))
+}
+
+pub(crate) fn delete(space: &Space, key: &[u8], out: &mut Out) -> Done {
+    let removed = space.delete(key)?;
+    let json = json!({"op": "delete", "key": text::json(key), "removed": removed});
+    let key = text::line(key);
+    match removed {
+        true => out.result(&json, format_args!("deleted {key}")),
+        false => out.result(&json, format_args!("nothing stood under {key}")),
+    }
+}

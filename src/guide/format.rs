@@ -1,0 +1,200 @@
+//! The bytes: what stands in the files, and what travels.
+//!
+//! Formats may change until the first release; then each keeps its number. Every format has
+//! *one* spelling for each value, since digests are made of bytes: a varint longer than it
+//! must be, a list out of order, bytes left over are all errors. Counts are checked against
+//! the bytes that remain before memory is taken.
+//!
+//! # Small parts
+//! | part | bytes |
+//! |---|---|
+//! | varint | LEB128: seven bits a byte, the low ones first, the top bit set on all but the last; at most 64 bits |
+//! | bytes | length as a varint, then so many bytes |
+//! | replica | 16 bytes |
+//! | dot in a key | replica, then seq in 8 bytes, highest first |
+//! | vector | count as a varint, then for each entry, ascending by replica: replica, seq as a varint |
+//! | zigzag | 0, −1, 1, −2 … as 0, 1, 2, 3 …, then a varint |
+//! | timestamp | 8 bytes, highest first: 48 bits of milliseconds since 1970, then 16 that count |
+//!
+//! # Places
+//! A *place* is a key and a path. Both are spelled so that byte order is their order:
+//!
+//! ```text
+//! place  := key ‖ step … ‖ 00
+//! key    := its bytes, each 00 written as 00 ff, then 00 00
+//! step   := kind (1 byte) ‖ its bytes, each 00 written as 00 ff, then 00 00
+//! prefix := a place without the 00 at the end
+//! ```
+//!
+//! | kind | number | bytes of the step | payload of the item |
+//! |---|---|---|---|
+//! | value | 1 | none | timestamp, then the value |
+//! | register | 2 | none | timestamp, then the value in postcard |
+//! | mv_register | 3 | none | timestamp, then the value in postcard |
+//! | counter | 4 | none | amount, zigzag |
+//! | set | 5 | element in postcard | nothing |
+//! | rw_set | 6 | element in postcard | 1 added, 0 removed |
+//! | flag | 7 | none | nothing |
+//! | dw_flag | 8 | none | 1 enabled, 0 disabled |
+//! | map | 9 | field in postcard; further steps follow | |
+//!
+//! Other kinds are those of newer versions: they are kept and passed on byte for byte.
+//!
+//! ```
+//! use rejoin::codec::{Kind, Prefix};
+//!
+//! // The element "egg" of the set under the key "cart"; postcard puts a length before text.
+//! let place = Prefix::key(b"cart")?.step(Kind::SET, b"\x03egg")?.place();
+//! assert_eq!(place.as_bytes(), b"cart\0\0\x05\x03egg\0\0\0");
+//!
+//! // A zero byte in a key.
+//! let place = Prefix::key(b"a\0b")?.step(Kind::COUNTER, b"")?.place();
+//! assert_eq!(place.as_bytes(), b"a\0\xffb\0\0\x04\0\0\0");
+//! # Ok::<(), rejoin::codec::DecodeError>(())
+//! ```
+//!
+//! # The data file
+//! A [redb](https://docs.rs/redb) database, in which the storage keeps a table of its own,
+//! `rejoin`, and eleven for the store:
+//!
+//! | row of `rejoin` | value |
+//! |---|---|
+//! | `format` | format of the file, a varint: 1 |
+//! | `nonce` | 16 bytes that the identity file names too |
+//! | `replica` | 16 bytes: the name under which the store writes |
+//!
+//! In the others every key starts with the number that the space has in this store, 4 bytes,
+//! highest first (the number never travels), except in the first two tables:
+//!
+//! | table | key after the number | value |
+//! |---|---|---|
+//! | `meta` | `clock` | the last timestamp given out, 8 bytes |
+//! | | `spaces` | how many spaces there are, 4 bytes, highest first |
+//! | `spaces` | name of the space | its number, 4 bytes, highest first |
+//! | `states` | nothing | commit, items, bytes of the removal log, staged rows: four varints; peer whose delta is staged: bytes, 0 or 16 |
+//! | `items` | place, dot (24) | past (a vector), payload |
+//! | `dots` | dot (24) | item hash (16), whether it has a past (1), place |
+//! | `removals` | dot (24) | removal, below |
+//! | `removal_ages` | commit (8) | runs of the dots whose records that commit wrote |
+//! | `commits` | commit (8) | runs of the dots that the commit brought |
+//! | `vectors` | 0 seen or 1 staged (1), replica (16) | seq (8) |
+//! | `digest` | 0 | root (32) |
+//! | | 1, origin (16), block (8) | nothing: a block to be hashed anew |
+//! | | 2, bucket (1) | hash (32) |
+//! | | 3, origin (16) | hash (32), height (1) |
+//! | | 4, origin (16), level (1), index (8) | hash (32) |
+//! | `bases` | 0, hash of a vector (16) | the vector |
+//! | | 1, peer (16) | when last met (8), hash of the vector proven then (16) |
+//!
+//! ```text
+//! removal := 00 ‖ count ‖ dot (24) …            exactly these, ascending
+//!          | 01 ‖ prefix as bytes ‖ vector      all beneath the prefix that the vector covers
+//! runs    := count ‖ (replica ‖ first seq ‖ how many more) …
+//! ```
+//!
+//! Rows whose dot is ahead of the vector are staged: there, and not visible.
+//!
+//! # The identity file
+//! `FILE.id`, beside the data file: two slots of 512 bytes, written in turn and each synced.
+//! The slot is the counter's lowest bit; the greater counter counts.
+//!
+//! ```text
+//! "rejoin id" ‖ version: 1 ‖ counter ‖ previous nonce (16) ‖ next nonce (16)
+//!             ‖ inode: 0, or 1 and the number ‖ birth: 0, or 1, seconds, nanoseconds
+//!             ‖ zeros up to byte 480 ‖ BLAKE3 of these 480 bytes (32)
+//! ```
+//! The data file's nonce is one of the two named, or the store was copied or put back, and
+//! takes a fresh name before anything is written.
+//!
+//! # Hashes
+//! All are BLAKE3. [`digest`](crate::digest) spells out item, block, inner node, bucket and
+//! root. The hash of a vector is 16 bytes of the key derivation with the context
+//! `rejoin 2026 version vector`; the key of a session's short hashes that with `rejoin 2026
+//! walk`, of both nonces, the opener's first.
+//!
+//! # Frames
+//! A pipe carries whole frames in order; how they are told apart is the pipe's affair
+//! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
+//! highest first). A frame is a run of messages, each a tag byte and its fields. All but hello,
+//! opened and refuse begin with the number of the space they are about, a varint: even
+//! where the connecting side opened it, odd where the other did.
+//!
+//! | tag | message | fields after the number |
+//! |---|---|---|
+//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, extension as bytes (none yet) |
+//! | 2 | opened | none: all spaces that the sender has are open |
+//! | 3 | open | name as bytes, standing |
+//! | 4 | answer | standing |
+//! | 5 | same | none |
+//! | 6 | want vector | none |
+//! | 7 | vector | vector |
+//! | 8 | chunk | chunk |
+//! | 9 | taken | how many chunks, a varint |
+//! | 10 | proof | root (32) |
+//! | 11 | proven | none |
+//! | 12 | again | none |
+//! | 13 | nodes | opened nodes, blocks |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged |
+//! | 15 | refuse | text as bytes, at most 200 |
+//!
+//! Tags from 64 on are free for sessions that stay open.
+//!
+//! ```text
+//! scope    := 00 | 01 name as bytes | 02 prefix as bytes              all, one, those that start so
+//! standing := hash of the vector (16) ‖ root (32)
+//!           ‖ base: 00, or 01 and its hash (16)
+//!           ‖ vector: its entries beyond the base
+//!           ‖ staged: 00, or 01, peer (16), vector up to where
+//! nodes    := count ‖ (node ‖ count ‖ (child ‖ short hash (8)) …) …
+//!           ‖ count ‖ (origin (16) ‖ block) …
+//! node     := 00 | 01 bucket (1) | 02 origin (16) level (1) index
+//! child    := of the root: bucket (1); of a bucket: origin (16); of an inner node: position (1)
+//! ```
+//!
+//! The first bytes that ever travel:
+//! ```
+//! use rejoin::{Store, session::{Scope, Session}};
+//!
+//! let store = Store::in_memory();
+//! let mut session = Session::connect(&store, Scope::Space("main".into()), [7; 16])?;
+//! let frame = session.poll_frame(0)?.unwrap();
+//! let replica = store.replica();
+//! let hello = [
+//!     b"\x01rejoin\x01", // tag, magic, version
+//!     replica.as_bytes().as_slice(),
+//!     &[7; 16],       // nonce
+//!     b"\x01\x04main", // scope: the space of this name
+//!     b"\x00",       // no extension
+//! ];
+//! let open = b"\x03\x00\x04main"; // tag, number 0, name; then the standing
+//! assert!(frame.starts_with(&[&hello.concat(), open.as_slice()].concat()));
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! # Chunks
+//! All numbers are varints. Replicas are named once, ascending; below they are indexes.
+//!
+//! ```text
+//! chunk   := origins, groups, 00                          more follow
+//!          | origins, groups, 01, past, claims            the last one, with the vector
+//! origins := count, replica (16) …
+//! groups  := count, (origin, upto, events, entry …) …     ascending by origin
+//! entry   := gap × 4 + tag, body                          gap: seqs left out since the last one
+//!   0     item: shared, suffix as bytes, past, payload as bytes
+//!   1     removal beneath a prefix: prefix as bytes, past
+//!   2     events in a row that each removed one dot, in a row: count, origin, first seq removed
+//!   3     removal of dots: count, (origin, seq) …
+//! past    := count, (origin, seq) …                       ascending by origin
+//! claims  := count, (origin, block, live bits (32)) …     ascending
+//! ```
+//! An item's place is so many bytes *shared* with the place before it in the chunk, and the
+//! suffix. *upto* is how far the chunk leads in that origin's events: what it leaves out up
+//! to there is dead. The vector that ends a delta holds what lies beyond what the receiver had.
+//!
+//! # Read contexts
+//! What [`get`](crate::Space::get) returns and [`put`](crate::Space::put) takes back, to be
+//! treated as opaque; as text in lower-case hexadecimal digits:
+//! ```text
+//! 01 ‖ space as bytes ‖ key as bytes ‖ vector ‖ checksum (8): BLAKE3 key derivation of all
+//! before it, context "rejoin 2026 read context"
+//! ```

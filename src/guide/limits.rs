@@ -1,0 +1,76 @@
+//! Every limit, with its unit and its reason.
+//!
+//! They are constants of the format, in [`codec::limits`](crate::codec::limits): a replica with
+//! other limits would refuse what its peers accept, and a delta refused by one replica for
+//! ever could never arrive there. What is outside is refused whole: the write, the frame,
+//! the session; never a part of a delta.
+//!
+//! | what | limit | because |
+//! |---|---|---|
+//! | key | 1 B to 4 KiB | an empty name is mostly a mistake; several keys fit a page of the tables |
+//! | path | 32 steps deep | enough for any document, few enough to walk without recursion |
+//! | path, encoded | 4 KiB | paths stand in the keys of the tables; a set's element is part of it |
+//! | value | 8 MiB | larger things belong in files of their own, named by a value |
+//! | name of a space | 1 B to 255 B | names are announced in the first frames |
+//! | chunk | about 256 KiB, 65,536 events | one commit each; progress on a slow line; what a run of removals may ask for |
+//! | frame | 16 MiB | the largest value and the largest vector fit |
+//! | first frame | 64 KiB | somebody unknown gets no more memory |
+//! | version vector | 500,000 replicas | at up to 26 bytes each that fits a frame |
+//! | past of an item | 16 origins | an optimisation: what is cut off, the proof finds |
+//! | past of a removal record | 256 origins | above, no record is written, and the proof finds what went |
+//! | own rows of a counter | 8 | then they fold into one |
+//! | new spaces | 100,000 for one connection | a space costs a row for ever |
+//! | commits remembered by number | 65,536 for each space | for those who follow changes |
+//! | peers with a remembered base | 64 for each space | any other peer is told the whole vector |
+//!
+//! Siblings are not limited: they are reported, and the application resolves them.
+//!
+//! The table cannot drift:
+//! ```
+//! use rejoin::codec::limits::*;
+//!
+//! assert_eq!(KEY_BYTES, 1..=4 * KIB);
+//! assert_eq!((PATH_STEPS, PATH_BYTES), (32, 4 * KIB));
+//! assert_eq!(VALUE_BYTES, 8 * MIB);
+//! assert_eq!(SPACE_NAME_BYTES, 1..=255);
+//! assert_eq!((CHUNK_BYTES, CHUNK_EVENTS), (256 * KIB, 65_536));
+//! assert_eq!((FRAME_BYTES, FIRST_FRAME_BYTES), (16 * MIB, 64 * KIB));
+//! assert_eq!(VECTOR_REPLICAS, 500_000);
+//! assert_eq!((PAST_ORIGINS, REMOVAL_ORIGINS), (16, 256));
+//! assert_eq!(COUNTER_ROWS, 8);
+//! assert_eq!((NEW_SPACES, COMMITS, BASES), (100_000, 65_536, 64));
+//! // A frame has room for the largest value and for the largest vector, each with all
+//! // that may stand around it.
+//! assert!(VALUE_BYTES + PLACE_BYTES + 26 * REMOVAL_ORIGINS + KIB < FRAME_BYTES);
+//! assert!(26 * VECTOR_REPLICAS + KIB < FRAME_BYTES);
+//! ```
+//!
+//! # What an application may set
+//! In [`Options`](crate::Options), for each replica on its own:
+//!
+//! ```
+//! use rejoin::{Options, codec::limits::MIB};
+//!
+//! let options = Options::default();
+//! assert_eq!(options.removal_log_bytes, 64 * MIB as u64); // removal records, each space
+//! assert_eq!(options.past_origins, 16); // origins in the past of what is written here
+//! assert_eq!(options.cache_bytes, 64 * MIB); // pages of the file in memory
+//! ```
+//!
+//! # What a limit looks like from outside
+//! A typed error that names the limit and what was found, and a store as it was:
+//! ```
+//! use rejoin::{Error, Store, UsageError, codec::limits::VALUE_BYTES};
+//!
+//! let space = Store::in_memory().space("main")?;
+//! let root = space.root()?;
+//! let large = vec![0; VALUE_BYTES + 1];
+//! match space.put("photo", &large, None) {
+//!     Err(Error::Usage(UsageError::ValueTooLarge { limit, found })) => {
+//!         assert_eq!((limit, found), (VALUE_BYTES, VALUE_BYTES + 1));
+//!     }
+//!     other => panic!("{other:?}"),
+//! }
+//! assert_eq!(space.root()?, root);
+//! # Ok::<(), Error>(())
+//! ```

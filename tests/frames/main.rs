@@ -1,0 +1,135 @@
+//! A peer whose frames are any bytes at all. The seeds of the fuzz target are recorded here:
+//! `REJOIN_BLESS=1 cargo test --test frames` writes them anew after a change of the format.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod player;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use player::{honest, join, main_of, meet, play, record, split, store, victim};
+
+/// Honest sessions with the victim, each the frames of the connecting side.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let recorded = |peer: &rejoin::Store, victim: &rejoin::Store| {
+        let (report, frames) = record(peer, victim).unwrap();
+        assert!(report.converged());
+        join(&frames)
+    };
+    let nothing = store(5);
+    let twin = store(6);
+    meet(&twin, &victim()).unwrap();
+    let behind = store(7);
+    meet(&behind, &victim()).unwrap();
+    let space = main_of(&behind);
+    space
+        .write(|tx| (0..10_u32).try_for_each(|n| tx.set::<u32>("cart").remove(&n).map(drop)))
+        .unwrap();
+    space.counter("guests").add(1).unwrap();
+    // Holds what was removed, and its log was lost: a walk.
+    let forgetful = forgetful();
+    vec![
+        ("nothing_yet", recorded(&nothing, &victim())),
+        ("equal", recorded(&twin, &victim())),
+        ("both_wrote", recorded(&honest(8), &victim())),
+        ("removals", recorded(&behind, &victim())),
+        ("walk", recorded(&forgetful, &victim())),
+    ]
+}
+
+/// A replica that has seen all of the victim's and lacks some of it without a record.
+fn forgetful() -> rejoin::Store {
+    use rejoin::Options;
+    use std::sync::Arc;
+    let mut options =
+        Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(|bytes: &mut [u8]| bytes.fill(10)));
+    options.removal_log_bytes = 0;
+    let store = rejoin::Store::in_memory_with(options);
+    meet(&store, &victim()).unwrap();
+    let cart = main_of(&store).set::<u32>("cart");
+    for n in [1, 5, 9] {
+        cart.remove(&n).unwrap();
+    }
+    store
+}
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/frames")
+}
+
+#[test]
+fn the_seeds_are_what_is_recorded() {
+    if std::env::var_os("REJOIN_BLESS").is_some() {
+        fs::create_dir_all(corpus()).unwrap();
+        for (name, bytes) in seeds() {
+            fs::write(corpus().join(name), bytes).unwrap();
+        }
+    }
+    if !corpus().exists() {
+        return; // a package of the library alone
+    }
+    for (name, bytes) in seeds() {
+        let kept = fs::read(corpus().join(name)).unwrap_or_default();
+        assert!(kept == bytes, "{name} is another session now: REJOIN_BLESS=1 writes it anew");
+    }
+}
+
+#[test]
+fn an_honest_session_plays_to_its_end() {
+    for (name, bytes) in seeds() {
+        let report = play(&bytes);
+        assert!(report.converged(), "{name}: {report:?}");
+        assert_eq!(report.repaired > 0, name == "walk", "{name}: {report:?}");
+        assert_eq!(join(&split(&bytes).iter().map(|f| f.to_vec()).collect::<Vec<_>>()), bytes);
+    }
+}
+
+#[test]
+fn a_session_cut_at_any_frame_leaves_the_store_sound() {
+    for (_, bytes) in seeds() {
+        let frames: Vec<Vec<u8>> = split(&bytes).iter().map(|frame| frame.to_vec()).collect();
+        for count in 0..frames.len() {
+            play(&join(&frames[..count]));
+        }
+    }
+}
+
+/// What the fuzzer does for hours, for a moment: bytes of honest sessions changed at random,
+/// by a generator that always gives the same.
+#[test]
+fn frames_with_errors_leave_the_store_sound() {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut draw = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) as usize % below.max(1)
+    };
+    let seeds = seeds();
+    for _ in 0..400 {
+        let (_, seed) = &seeds[draw(seeds.len())];
+        let mut frames: Vec<Vec<u8>> = split(seed).iter().map(|frame| frame.to_vec()).collect();
+        for _ in 0..=draw(3) {
+            let which = draw(frames.len());
+            let at = draw(frames[which].len());
+            match draw(6) {
+                0 => frames[which].truncate(at),
+                1 => {
+                    let again = frames[which].clone();
+                    frames.insert(which, again);
+                }
+                2 => {
+                    frames.remove(which);
+                }
+                3 if !frames[which].is_empty() => frames[which][at] = draw(256) as u8,
+                4 => frames[which].insert(at, draw(256) as u8),
+                _ if !frames[which].is_empty() => frames[which][at] ^= 1 << draw(8),
+                _ => {}
+            }
+            if frames.is_empty() {
+                break;
+            }
+        }
+        play(&join(&frames));
+    }
+}
