@@ -86,6 +86,8 @@ mod scope;
 #[allow(clippy::module_inception, reason = "the room's one machine has the room's name")]
 mod session;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use message::PROTOCOL_VERSION;

@@ -1,0 +1,173 @@
+//! What went wrong once, each told as it happened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::message::Message;
+use super::{Report, Scope, Session, Why};
+use crate::codec::Cursor;
+use crate::space::{Options, Store};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A store whose vectors always travel against a base, and whose chunks hold one event.
+fn store() -> Store {
+    let mut options = Options::with(
+        Arc::new(|| 1_000),
+        Arc::new(|bytes: &mut [u8]| {
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            bytes.iter_mut().zip(next.to_be_bytes().iter().cycle()).for_each(|(b, n)| *b = *n);
+        }),
+    );
+    options.tuning.chunk_events = 1;
+    options.tuning.frame_bytes = 1;
+    options.tuning.short_vector_bytes = 0;
+    Store::in_memory_with(options)
+}
+
+fn put(store: &Store, key: &str) {
+    store.space("main").unwrap().put(key, "1", None).unwrap();
+}
+
+fn keys(store: &Store) -> Vec<String> {
+    let entries = store.space("main").unwrap().keys(crate::space::Keys::all()).unwrap();
+    entries.into_iter().map(|e| String::from_utf8(e.key).unwrap()).collect()
+}
+
+/// Two sides and a pipe that delivers in turns; the left one opened.
+struct Pair {
+    sides: [Session; 2],
+    now_ms: u64,
+}
+
+impl Pair {
+    fn new(left: &Store, right: &Store) -> Self {
+        let left = Session::connect(left, Scope::All, [1; 16]).unwrap();
+        Self { sides: [left, Session::accept(right, [2; 16])], now_ms: 0 }
+    }
+
+    /// Sends what one side has to say, at most so many frames; how many there were.
+    fn send(&mut self, from: usize, most: usize) -> usize {
+        for sent in 0..most {
+            let now_ms = self.now_ms;
+            let Some(frame) = self.sides[from].poll_frame(now_ms).unwrap() else { return sent };
+            self.sides[1 - from].handle_frame(now_ms, &frame).unwrap();
+        }
+        most
+    }
+
+    /// Goes on until the second side has staged something.
+    fn run_until_staged(&mut self, store: &Store) {
+        while store.space("main").unwrap().status().unwrap().staged == 0 {
+            assert!(self.send(1, usize::MAX) + self.send(0, 1) > 0, "nothing is staged");
+        }
+    }
+
+    fn run(mut self) -> [Report; 2] {
+        while self.send(0, usize::MAX) + self.send(1, usize::MAX) > 0 {}
+        assert!(self.sides.iter().all(Session::is_over), "stalled: {:?}", self.sides);
+        self.sides.map(|side| side.report().clone())
+    }
+}
+
+fn meet(left: &Store, right: &Store) {
+    for report in Pair::new(left, right).run() {
+        assert!(report.converged(), "{report:?}");
+    }
+}
+
+/// Two stores that are equal, of which only the second knows that it was proven.
+fn half_proven() -> (Store, Store) {
+    let (a, b) = (store(), store());
+    put(&a, "apple");
+    put(&b, "banana");
+    let mut pair = Pair::new(&a, &b);
+    loop {
+        pair.send(0, usize::MAX);
+        let frame = pair.sides[1].poll_frame(0).unwrap().unwrap();
+        if matches!(Message::decode(&mut Cursor::new("frame", &frame)), Ok(Message::Proven { .. })) {
+            break; // lost
+        }
+        pair.sides[0].handle_frame(0, &frame).unwrap();
+    }
+    assert_eq!(keys(&a), keys(&b));
+    (a, b)
+}
+
+#[test]
+fn a_delta_that_came_before_the_vector_is_not_waited_for_again() {
+    let (a, b) = half_proven();
+    put(&b, "cherry");
+    meet(&a, &b); // the opener must ask for the vector that the answer names a base for
+    assert_eq!(keys(&a), ["apple", "banana", "cherry"]);
+}
+
+#[test]
+fn a_proof_does_not_overtake_the_vector_that_was_asked_for() {
+    let (a, b) = half_proven();
+    put(&b, "cherry");
+    // The answerer must ask, and the opener hears the answer before the question.
+    let mut pair = Pair::new(&b, &a);
+    while pair.send(0, usize::MAX) + pair.send(1, 1) > 0 {}
+    assert!(pair.run().iter().all(Report::converged));
+    assert_eq!(keys(&a), ["apple", "banana", "cherry"]);
+}
+
+#[test]
+fn a_write_after_the_opening_does_not_change_the_root_that_was_found_equal() {
+    let (a, b) = (store(), store());
+    put(&a, "apple");
+    meet(&a, &b);
+    let root = a.space("main").unwrap().root().unwrap();
+    let mut pair = Pair::new(&a, &b);
+    pair.send(0, usize::MAX);
+    put(&a, "banana");
+    let reports = pair.run();
+    assert!(reports.iter().all(|report| report.space("main").unwrap().root == Some(root)));
+}
+
+#[test]
+fn a_delta_whose_place_was_taken_and_given_back_does_not_go_on() {
+    let (a, b, c) = (store(), store(), store());
+    ["apple", "banana", "cherry"].iter().for_each(|key| put(&a, key));
+    ["date", "elder", "fig"].iter().for_each(|key| put(&c, key));
+    let mut slow = Pair::new(&a, &b);
+    slow.run_until_staged(&b);
+    // The delta of A makes no progress for long: that of C takes its place, and ends.
+    let mut quick = Pair::new(&c, &b);
+    quick.now_ms = 60_000;
+    assert!(quick.run().iter().all(Report::converged));
+    // What A had staged is gone. Had its last chunk moved the vector, it would be lost.
+    slow.now_ms = 60_001;
+    let reports = slow.run();
+    assert!(reports.iter().all(|r| r.spaces[0].why == Some(Why::Displaced)), "{reports:?}");
+    meet(&a, &b);
+    assert_eq!(keys(&b), ["apple", "banana", "cherry", "date", "elder", "fig"]);
+}
+
+#[test]
+fn chunks_of_a_space_that_was_given_up_do_not_fill_the_window_of_the_others() {
+    let (a, b) = (store(), store());
+    let names = ["first", "fourth", "second", "third", "zero"];
+    for (name, n) in names.iter().flat_map(|name| (0..9).map(move |n| (name, n))) {
+        a.space(name).unwrap().put(format!("key {n}"), "1", None).unwrap();
+    }
+    // Four spaces are staged in part; then the session is cut.
+    let mut cut = Pair::new(&a, &b);
+    cut.send(0, 1 + names.len());
+    while names[..4].iter().any(|s| b.space(s).unwrap().status().unwrap().staged == 0) {
+        assert!(cut.send(1, usize::MAX) + cut.send(0, 1) > 0);
+    }
+    drop(cut);
+    // The next takes the staging over, and loses it to one of the same pair.
+    let mut one = Pair::new(&a, &b);
+    one.send(0, usize::MAX);
+    one.send(1, usize::MAX);
+    assert!(Pair::new(&a, &b).run().iter().all(Report::converged));
+    for report in one.run() {
+        for name in names {
+            let why = (name != "zero").then_some(Why::Displaced);
+            assert_eq!(report.space(name).unwrap().why, why);
+        }
+    }
+}
