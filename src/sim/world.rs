@@ -321,10 +321,8 @@ impl World {
         self.random.fill(&mut nonces[1]);
         let opener = Session::connect(&self.replicas[a].store, scope.clone(), nonces[0]);
         let answerer = Session::accept(&self.replicas[b].store, nonces[1]);
-        let about = format!(
-            "{}{}#{}",
-            self.replicas[a].name, self.replicas[b].name, self.stats.sessions
-        );
+        let about =
+            format!("{}{}#{}", self.replicas[a].name, self.replicas[b].name, self.stats.sessions);
         self.tell(|| format!("{about} begins, about {scope:?}"));
         self.stats.sessions += 1;
         self.links.push(Link {
@@ -492,7 +490,9 @@ impl World {
         if !vector.covers(&replica.vectors[s]) {
             return Err(format!("I0: {at}: the vector fell"));
         }
-        self.oracles[s].check(&vector, &items, strictness).map_err(|what| format!("{what} ({at})"))?;
+        self.oracles[s]
+            .check(&vector, &items, strictness)
+            .map_err(|what| format!("{what} ({at})"))?;
         self.replicas[r].vectors[s] = vector;
         if thorough { self.check_thoroughly(r, s, &items) } else { Ok(()) }
     }
@@ -645,8 +645,12 @@ fn agree(left: &Report, right: &Report) -> Result<(), Wrong> {
         }
     }
     let sent = [left.items_sent, left.removals_sent, left.bytes_sent, left.frames_sent];
-    let received =
-        [right.items_received, right.removals_received, right.bytes_received, right.frames_received];
+    let received = [
+        right.items_received,
+        right.removals_received,
+        right.bytes_received,
+        right.frames_received,
+    ];
     if left.spaces.iter().all(|space| space.why.is_none()) && sent != received {
         return Err(format!("sent {sent:?}, received {received:?}"));
     }
