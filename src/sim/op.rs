@@ -16,6 +16,9 @@ pub(super) struct Kept {
     pub(super) returned: BTreeSet<Dot>,
 }
 
+/// The steps of a path.
+type Steps = Vec<(Kind, Vec<u8>)>;
+
 impl Kept {
     pub(super) fn read(space: &Space, key: &'static str) -> Result<Self, Error> {
         let siblings = space.get(key)?;
@@ -92,7 +95,7 @@ impl Op {
     }
 
     /// The prefix that a pure removal is about.
-    fn removes(&self) -> Option<(&'static str, Vec<(Kind, Vec<u8>)>)> {
+    fn removes(&self) -> Option<(&'static str, Steps)> {
         let path = |steps: &[(Kind, u8)]| steps.iter().map(|(k, n)| (*k, vec![*n])).collect();
         Some(match self {
             Self::ClearRegister => ("r", vec![(Kind::REGISTER, Vec::new())]),
