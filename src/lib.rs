@@ -58,6 +58,8 @@ mod faults;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod space;
 pub mod storage;
 

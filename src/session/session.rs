@@ -12,9 +12,6 @@ use crate::codec::{Cursor, DecodeError, Problem, limits};
 use crate::error::{Error, PeerError};
 use crate::space::{STAGING_PATIENCE_MS, Store};
 
-/// Bytes of messages that a frame gathers, about.
-const FRAME_TARGET_BYTES: usize = 64 * limits::KIB;
-
 /// How often a chunk that waits for another delta's staging is tried again, in milliseconds.
 const RETRY_MS: u64 = STAGING_PATIENCE_MS / 50;
 
@@ -161,13 +158,10 @@ impl Session {
         let mut cursor = Cursor::new("frame", frame);
         while cursor.remaining() > 0 {
             let message = Message::decode(&mut cursor).map_err(malformed)?;
-            if core::mem::take(&mut self.asked) {
+            // Nobody waits for word that chunks were taken: what is asked stays asked.
+            let answers = !matches!(message, Message::Taken { .. });
+            if answers && core::mem::take(&mut self.asked) {
                 self.report.round_trips += 1;
-            }
-            if matches!(message, Message::Taken { .. }) && self.report.round_trips > 0 {
-                // Nobody waited for it; what is asked stays asked.
-                self.asked = true;
-                self.report.round_trips -= 1;
             }
             self.take_message(now_ms, message)?;
         }
@@ -198,15 +192,8 @@ impl Session {
                 return Ok(());
             }
             Message::Open { .. } => return self.take_open(now_ms, message),
-            Message::Taken { space, chunks } => {
-                match self.under_way.checked_sub(*chunks) {
-                    Some(under_way) => self.under_way = under_way,
-                    None => return protocol("more chunks taken than were sent"),
-                }
-                self.ready.extend(self.stalled.drain(..));
-                *space
-            }
-            Message::Answer { space, .. }
+            Message::Taken { space, .. }
+            | Message::Answer { space, .. }
             | Message::Same { space }
             | Message::WantVector { space }
             | Message::Vector { space, .. }
@@ -220,10 +207,10 @@ impl Session {
         if space >= self.next_id.max(1) && space % 2 == u64::from(!self.opener) {
             return protocol("a space that was never opened");
         }
-        if !matches!(message, Message::Taken { .. }) {
-            self.with_space(space, now_ms, |sync, around| sync.handle(message, around))?;
-        }
-        Ok(())
+        self.with_space(space, now_ms, |sync, around| match message {
+            Message::Taken { chunks, .. } => sync.taken(chunks, around),
+            message => sync.handle(message, around),
+        })
     }
 
     fn take_hello(&mut self, hello: Message) -> Result<(), Error> {
@@ -284,6 +271,7 @@ impl Session {
     ) -> Result<(), Error> {
         let Some((peer, key)) = self.peer else { return Ok(()) };
         let Some(sync) = self.spaces.get_mut(&id) else { return Ok(()) };
+        let under_way = self.under_way;
         let mut around = Around {
             now_ms,
             peer,
@@ -292,6 +280,9 @@ impl Session {
             under_way: &mut self.under_way,
         };
         work(sync, &mut around)?;
+        if self.under_way < under_way {
+            self.ready.extend(self.stalled.drain(..));
+        }
         if sync.waits() {
             self.waiting.insert(id);
             self.retry_at_ms.get_or_insert(now_ms.saturating_add(RETRY_MS));
@@ -356,7 +347,8 @@ impl Session {
     fn gather(&mut self, now_ms: u64) -> Result<Vec<u8>, Error> {
         let first = !self.hello_sent;
         let mut frame = self.carry.take().unwrap_or_default();
-        while frame.len() < FRAME_TARGET_BYTES {
+        let target = self.store.tuning().frame_bytes;
+        while frame.len() < target {
             let before = frame.len();
             let Some(message) = self.next_message(now_ms)? else { break };
             message.encode(&mut frame);
@@ -435,6 +427,22 @@ impl Session {
             self.over = true;
             self.report.finished = true;
         }
+    }
+
+    /// A frame in words, for the story of a world.
+    #[cfg(feature = "sim")]
+    pub(crate) fn describe_frame(frame: &[u8]) -> String {
+        let (mut cursor, mut words) = (Cursor::new("frame", frame), Vec::new());
+        while cursor.remaining() > 0 {
+            match Message::decode(&mut cursor) {
+                Ok(message) => words.push(format!("{message:?}")),
+                Err(error) => {
+                    words.push(error.to_string());
+                    break;
+                }
+            }
+        }
+        words.join(", ")
     }
 
     /// Whether nothing more is to come: everything is proven, or the session failed.

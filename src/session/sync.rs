@@ -41,9 +41,6 @@ const NEWS_ROUNDS: u8 = 3;
 /// Walks, before two replicas are said to differ for good.
 const WALKS: u8 = 3;
 
-/// A vector of more bytes than this is told by what changed since a base.
-const SHORT_VECTOR_BYTES: usize = 128;
-
 /// What a space's machine is handed with each call.
 pub(super) struct Around<'a> {
     pub(super) now_ms: u64,
@@ -109,8 +106,11 @@ pub(super) struct SpaceSync {
     /// Chunks of the delta under way that were sent, and that were received.
     sent_chunks: u64,
     received_chunks: u64,
+    /// Chunks sent that count in the window of the session and were not taken yet.
+    unacknowledged: u64,
     /// Whether the peer's delta is still to end.
     awaiting: bool,
+    delta_ended: bool,
     queue: VecDeque<Message>,
     /// Messages behind a chunk that waits for another delta's staging.
     inbox: VecDeque<Message>,
@@ -131,6 +131,7 @@ impl SpaceSync {
     pub(super) fn open(id: u64, space: Space, peer: Option<ReplicaId>) -> Result<Self, Error> {
         let mut sync = Self::new(id, space, true);
         let standing = sync.stand(peer)?;
+        sync.root = Some(standing.root);
         let name = sync.space.name().to_owned();
         sync.queue.push_back(Message::Open { space: id, name, standing });
         Ok(sync)
@@ -177,7 +178,9 @@ impl SpaceSync {
             sending: None,
             sent_chunks: 0,
             received_chunks: 0,
+            unacknowledged: 0,
             awaiting: false,
+            delta_ended: false,
             queue: VecDeque::new(),
             inbox: VecDeque::new(),
             rounds: 0,
@@ -198,7 +201,7 @@ impl SpaceSync {
     fn stand(&mut self, peer: Option<ReplicaId>) -> Result<Box<Standing>, Error> {
         let (vector, root) = self.space.standing()?;
         let hash = VectorHash::of(&vector);
-        let long = 20 * vector.len() > SHORT_VECTOR_BYTES;
+        let long = 20 * vector.len() > self.space.store().tuning().short_vector_bytes;
         let base = if long { self.space.base_with(peer)? } else { None };
         let known = base.map(|base| self.space.base(base)).transpose()?.flatten();
         let (base, changes) = match (base, known) {
@@ -235,7 +238,9 @@ impl SpaceSync {
             }
             None => {
                 self.awaited = Some((theirs.hash, staged));
-                self.queue.push_back(Message::WantVector { space: self.id });
+                // In front of the answer: so that the vector comes before whatever the
+                // answer sets off, a proof or a delta, which make no sense without it.
+                self.queue.push_front(Message::WantVector { space: self.id });
                 Ok(())
             }
         }
@@ -249,15 +254,18 @@ impl SpaceSync {
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
         check_own_future(&self.space, theirs.get(self.space.store().replica()))?;
-        self.cut = self.mine.clone();
+        let order = self.mine.compare(&theirs);
+        // Where the opener had to ask for the vector, the whole delta of the answerer, who
+        // had not, may have come before it.
+        self.theirs.join(&theirs);
+        self.cut.join(&self.mine);
         self.cut.join(&theirs);
-        let outgoing = Outgoing::new(&theirs, &staged.unwrap_or_default());
+        let outgoing = Outgoing::new(&self.theirs, &staged.unwrap_or_default());
         #[cfg(rejoin_faults)]
         let outgoing = outgoing.looking_early(&self.space)?;
         self.outgoing = Some(outgoing);
-        let order = self.mine.compare(&theirs);
-        self.theirs = theirs;
-        self.awaiting = matches!(order, Causality::Before | Causality::Concurrent);
+        self.awaiting =
+            matches!(order, Causality::Before | Causality::Concurrent) && !self.delta_ended;
         if matches!(order, Causality::After | Causality::Concurrent) {
             self.sending = Some(Sending::Delta);
         }
@@ -294,16 +302,36 @@ impl SpaceSync {
         root: RootHash,
     ) -> Result<(), Error> {
         self.space.save_base(around.peer, &common)?;
-        self.end = Some(Ok(root));
-        self.incoming = None;
+        self.end_with(around, Ok(root));
         Ok(())
     }
 
-    fn give_up(&mut self, why: Why) {
+    fn give_up(&mut self, around: &mut Around<'_>, why: Why) {
         self.queue.push_back(Message::GiveUp { space: self.id, why });
-        self.end = Some(Err(why));
+        self.end_with(around, Err(why));
+    }
+
+    fn end_with(&mut self, around: &mut Around<'_>, end: End) {
+        self.end = Some(end);
         self.incoming = None;
         self.sending = None;
+        // A peer that gave the space up takes no more of its chunks: those under way must
+        // not fill the window of the other spaces.
+        *around.under_way = around.under_way.saturating_sub(self.unacknowledged);
+        self.unacknowledged = 0;
+    }
+
+    /// The peer has taken chunks.
+    pub(super) fn taken(&mut self, chunks: u64, around: &mut Around<'_>) -> Result<(), Error> {
+        if self.end.is_some() {
+            return Ok(()); // they left the window with the end
+        }
+        self.unacknowledged = self
+            .unacknowledged
+            .checked_sub(chunks)
+            .ok_or_else(|| protocol("more chunks taken than were sent"))?;
+        *around.under_way = around.under_way.saturating_sub(chunks);
+        Ok(())
     }
 
     /// Whether a chunk waits for another delta's staging.
@@ -389,11 +417,7 @@ impl SpaceSync {
             (Message::Nodes { opened, blocks, .. }, Phase::Proof | Phase::Walk) => {
                 self.take_nodes(opened, blocks, around)?;
             }
-            (Message::GiveUp { why, .. }, _) => {
-                self.end = Some(Err(why));
-                self.incoming = None;
-                self.sending = None;
-            }
+            (Message::GiveUp { why, .. }, _) => self.end_with(around, Err(why)),
             _ => return Err(protocol("a message that does not fit what went before")),
         }
         Ok(None)
@@ -409,7 +433,7 @@ impl SpaceSync {
         {
             offered = offered.beyond(&self.space.snapshot()?.vector().clone());
             if !staged.covers(&offered) {
-                self.give_up(Why::Displaced);
+                self.give_up(around, Why::Displaced);
                 return Ok(());
             }
         }
@@ -427,7 +451,7 @@ impl SpaceSync {
         let repaired = match incoming.take(&chunk, &self.cut, around.now_ms)? {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {
-                self.give_up(Why::Displaced);
+                self.give_up(around, Why::Displaced);
                 return Ok(None);
             }
             Taken::Staged => 0,
@@ -444,6 +468,7 @@ impl SpaceSync {
         let Some(last) = chunk.last else { return Ok(None) };
         self.received_chunks = 0;
         self.awaiting = false;
+        self.delta_ended = true;
         self.cut.join(&last.vector);
         self.theirs.join(&last.vector);
         if let Some(outgoing) = &mut self.outgoing {
@@ -479,7 +504,7 @@ impl SpaceSync {
         }
         self.walks += 1;
         if self.walks > WALKS {
-            self.give_up(Why::Diverged);
+            self.give_up(around, Why::Diverged);
             return Ok(());
         }
         self.phase = Phase::Walk;
@@ -574,6 +599,7 @@ impl SpaceSync {
         self.sent_chunks += 1;
         if chunk.last.is_none() || self.sent_chunks > 1 {
             *around.under_way += 1;
+            self.unacknowledged += 1;
         }
         if let Some(last) = &chunk.last {
             self.cut.join(&last.vector);

@@ -1,214 +1,174 @@
-//! Golden bytes of every message, and what a session makes of damaged ones.
+//! What went wrong once, each told as it happened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::message::{Message, Opened, Standing, TOP};
-use super::report::Why;
-use super::scope::Scope;
-use super::session::Session;
-use crate::codec::vectors::{Vector, check, damaged};
-use crate::codec::{Cursor, DecodeError};
-use crate::digest::{Node, RootHash};
-use crate::space::tests::{replica, sample_chunks, vector};
-use crate::space::{Options, Store, VectorHash};
+use super::message::Message;
+use super::{Report, Scope, Session, Why};
+use crate::codec::Cursor;
+use crate::space::{Options, Store};
 
-fn messages() -> Vec<(String, Message)> {
-    let root = RootHash::from_bytes([0xee; 32]);
-    let first = Standing {
-        hash: VectorHash([0xaa; 16]),
-        root,
-        base: None,
-        changes: vector(&[(1, 3), (2, 300)]),
-        staged: None,
-    };
-    let second = Standing {
-        base: Some(VectorHash([0xbb; 16])),
-        staged: Some((replica(9), vector(&[(9, 40)]))),
-        changes: vector(&[]),
-        ..first.clone()
-    };
-    let inner = |n, level, index| Node::Inner { origin: replica(n), level, index };
-    let opened = vec![
-        Opened {
-            node: Node::Root,
-            children: vec![(Node::Bucket(1), [1; 8]), (Node::Bucket(2), [2; 8])],
-        },
-        Opened { node: Node::Bucket(1), children: vec![(inner(1, TOP, 0), [3; 8])] },
-        Opened {
-            node: inner(1, 2, 3),
-            children: vec![(inner(1, 1, 192), [4; 8]), (inner(1, 1, 255), [5; 8])],
-        },
-        Opened { node: inner(2, 1, 0), children: vec![] },
-    ];
-    let hello = |scope| Message::Hello { replica: replica(1), nonce: [0x77; 16], scope };
-    let mut all = vec![
-        ("hello", hello(Scope::All)),
-        ("hello_for_one_space", hello(Scope::Space("main".to_owned()))),
-        ("hello_for_a_prefix", hello(Scope::Prefix("täglich/".to_owned()))),
-        ("opened", Message::AllOpened),
-        ("open", Message::Open { space: 0, name: "main".to_owned(), standing: Box::new(first) }),
-        ("answer_with_base_and_staging", Message::Answer { space: 2, standing: Box::new(second) }),
-        ("same", Message::Same { space: 300 }),
-        ("want_vector", Message::WantVector { space: 0 }),
-        ("vector", Message::Vector { space: 1, vector: vector(&[(1, 3), (2, 300)]) }),
-        ("taken", Message::Taken { space: 0, chunks: 4 }),
-        ("proof", Message::Proof { space: 0, root }),
-        ("proven", Message::Proven { space: 0 }),
-        ("again", Message::Again { space: 0 }),
-        (
-            "nodes",
-            Message::Nodes {
-                space: 0,
-                opened,
-                blocks: vec![(replica(1), 0), (replica(1), 300), (replica(3), 1)],
-            },
-        ),
-        ("nodes_of_nothing", Message::Nodes { space: 0, opened: vec![], blocks: vec![] }),
-        ("give_up_unfinished", Message::GiveUp { space: 0, why: Why::Unfinished }),
-        ("give_up_displaced", Message::GiveUp { space: 0, why: Why::Displaced }),
-        ("give_up_diverged", Message::GiveUp { space: 0, why: Why::Diverged }),
-        ("give_up_unknown", Message::GiveUp { space: 0, why: Why::Unknown }),
-        ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
-    ]
-    .into_iter()
-    .map(|(name, message)| (name.to_owned(), message))
-    .collect::<Vec<_>>();
-    all.extend(sample_chunks().into_iter().map(|(name, chunk)| {
-        (name.to_owned(), Message::Chunk { space: 0, chunk: Box::new(chunk) })
-    }));
-    all
-}
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
-fn encoded(message: &Message) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    message.encode(&mut bytes);
-    bytes
-}
-
-fn decoded(bytes: &[u8]) -> Result<(Message, usize), DecodeError> {
-    let mut cursor = Cursor::new("frame", bytes);
-    let message = Message::decode(&mut cursor)?;
-    Ok((message, bytes.len() - cursor.remaining()))
-}
-
-/// What may be said in more than one way, for versions to come: bytes behind the
-/// hello, and reasons of which only a newer version knows.
-fn leaves_something_out(message: &Message) -> bool {
-    matches!(message, Message::Hello { .. } | Message::GiveUp { why: Why::Unknown, .. })
-}
-
-#[test]
-fn vectors_of_messages() {
-    let made = messages();
-    let tags: std::collections::BTreeSet<u8> = made.iter().map(|(_, m)| encoded(m)[0]).collect();
-    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=15).collect::<Vec<_>>());
-    let vectors: Vec<Vector> = made
-        .iter()
-        .map(|(name, message)| (name.clone(), format!("{message:?}"), encoded(message)))
-        .collect();
-    check(
-        "messages.txt",
-        "Messages, of which frames are made: see the page on the format.",
-        &vectors,
+/// A store whose vectors always travel against a base, and whose chunks hold one event.
+fn store() -> Store {
+    let mut options = Options::with(
+        Arc::new(|| 1_000),
+        Arc::new(|bytes: &mut [u8]| {
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            bytes.iter_mut().zip(next.to_be_bytes().iter().cycle()).for_each(|(b, n)| *b = *n);
+        }),
     );
-    for ((name, message), (_, _, bytes)) in made.iter().zip(&vectors) {
-        assert_eq!(decoded(bytes).as_ref(), Ok(&(message.clone(), bytes.len())), "{name}");
+    options.tuning.chunk_events = 1;
+    options.tuning.frame_bytes = 1;
+    options.tuning.short_vector_bytes = 0;
+    Store::in_memory_with(options)
+}
+
+fn put(store: &Store, key: &str) {
+    store.space("main").unwrap().put(key, "1", None).unwrap();
+}
+
+fn keys(store: &Store) -> Vec<String> {
+    let entries = store.space("main").unwrap().keys(crate::space::Keys::all()).unwrap();
+    entries.into_iter().map(|e| String::from_utf8(e.key).unwrap()).collect()
+}
+
+/// Two sides and a pipe that delivers in turns; the left one opened.
+struct Pair {
+    sides: [Session; 2],
+    now_ms: u64,
+}
+
+impl Pair {
+    fn new(left: &Store, right: &Store) -> Self {
+        let left = Session::connect(left, Scope::All, [1; 16]).unwrap();
+        Self { sides: [left, Session::accept(right, [2; 16])], now_ms: 0 }
     }
+
+    /// Sends what one side has to say, at most so many frames; how many there were.
+    fn send(&mut self, from: usize, most: usize) -> usize {
+        for sent in 0..most {
+            let now_ms = self.now_ms;
+            let Some(frame) = self.sides[from].poll_frame(now_ms).unwrap() else { return sent };
+            self.sides[1 - from].handle_frame(now_ms, &frame).unwrap();
+        }
+        most
+    }
+
+    /// Goes on until the second side has staged something.
+    fn run_until_staged(&mut self, store: &Store) {
+        while store.space("main").unwrap().status().unwrap().staged == 0 {
+            assert!(self.send(1, usize::MAX) + self.send(0, 1) > 0, "nothing is staged");
+        }
+    }
+
+    fn run(mut self) -> [Report; 2] {
+        while self.send(0, usize::MAX) + self.send(1, usize::MAX) > 0 {}
+        assert!(self.sides.iter().all(Session::is_over), "stalled: {:?}", self.sides);
+        self.sides.map(|side| side.report().clone())
+    }
+}
+
+fn meet(left: &Store, right: &Store) {
+    for report in Pair::new(left, right).run() {
+        assert!(report.converged(), "{report:?}");
+    }
+}
+
+/// Two stores that are equal, of which only the second knows that it was proven.
+fn half_proven() -> (Store, Store) {
+    let (a, b) = (store(), store());
+    put(&a, "apple");
+    put(&b, "banana");
+    let mut pair = Pair::new(&a, &b);
+    loop {
+        pair.send(0, usize::MAX);
+        let frame = pair.sides[1].poll_frame(0).unwrap().unwrap();
+        if matches!(Message::decode(&mut Cursor::new("frame", &frame)), Ok(Message::Proven { .. }))
+        {
+            break; // lost
+        }
+        pair.sides[0].handle_frame(0, &frame).unwrap();
+    }
+    assert_eq!(keys(&a), keys(&b));
+    (a, b)
 }
 
 #[test]
-fn damaged_messages_are_refused_or_the_one_spelling_of_something() {
-    for (name, message) in messages() {
-        let bytes = encoded(&message);
-        for damaged in damaged(&bytes) {
-            let Ok((other, taken)) = decoded(&damaged) else { continue };
-            assert!(damaged.len() == bytes.len(), "{name}: a part of a message is a message");
-            if !leaves_something_out(&other) {
-                assert_eq!(encoded(&other), damaged[..taken], "{name}: {other:?}");
-            }
-        }
-    }
+fn a_delta_that_came_before_the_vector_is_not_waited_for_again() {
+    let (a, b) = half_proven();
+    put(&b, "cherry");
+    meet(&a, &b); // the opener must ask for the vector that the answer names a base for
+    assert_eq!(keys(&a), ["apple", "banana", "cherry"]);
 }
 
 #[test]
-fn any_bytes_at_all_are_refused_or_the_one_spelling_of_something() {
-    fn property(tag: u8, rest: Vec<u8>) -> bool {
-        let bytes = [&[1 + tag % 15], rest.as_slice()].concat();
-        match decoded(&bytes) {
-            Ok((message, taken)) if !leaves_something_out(&message) => {
-                encoded(&message) == bytes[..taken]
-            }
-            _ => true,
-        }
-    }
-    quickcheck::QuickCheck::new().tests(20_000).quickcheck(property as fn(u8, Vec<u8>) -> bool);
+fn a_proof_does_not_overtake_the_vector_that_was_asked_for() {
+    let (a, b) = half_proven();
+    put(&b, "cherry");
+    // The answerer must ask, and the opener hears the answer before the question.
+    let mut pair = Pair::new(&b, &a);
+    while pair.send(0, usize::MAX) + pair.send(1, 1) > 0 {}
+    assert!(pair.run().iter().all(Report::converged));
+    assert_eq!(keys(&a), ["apple", "banana", "cherry"]);
 }
 
-fn store(name: u8) -> Store {
-    let drawn = AtomicU64::new(0);
-    let entropy = move |bytes: &mut [u8]| {
-        bytes.fill(name.wrapping_add(drawn.fetch_add(1, Ordering::Relaxed) as u8 * 16));
-    };
-    Store::in_memory_with(Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy)))
-}
-
-/// A store that holds what the golden messages speak of, or close to it.
-fn victim() -> Store {
-    let store = store(1);
-    let space = store.space("main").unwrap();
-    for n in 0..4_u8 {
-        space.set("cart").add(&n).unwrap();
-    }
-    space.set("cart").remove(&2_u8).unwrap();
-    space.counter("n").add(3).unwrap();
-    store
-}
-
-/// A frame of each golden message, damaged in each way, at each point of a session at
-/// which frames are taken differently: the session goes on or refuses it, and what is
-/// neither proven nor committed has left no trace.
 #[test]
-fn a_session_takes_damaged_frames_or_refuses_them() {
-    let hello = Message::Hello { replica: replica(9), nonce: [3; 16], scope: Scope::All };
-    let peer = store(9);
-    peer.space("main").unwrap().set("cart").add(&7_u8).unwrap();
-    let mut connecting = Session::connect(&peer, Scope::All, [3; 16]).unwrap();
-    let opening = connecting.poll_frame(0).unwrap().unwrap();
-    let mut store = victim();
-    let mut before = store.space("main").unwrap().standing().unwrap();
-    let mut taken = 0;
-    for (name, message) in messages() {
-        // Hashes and the like take much of the bytes; some of their bits stand for all.
-        let bytes = encoded(&message);
-        for (count, frame) in damaged(&bytes).chain([bytes.clone()]).enumerate() {
-            for start in [None, Some(encoded(&hello)), Some(opening.clone())] {
-                if start.is_some() && count % 3 != 0 && count < bytes.len() * 9 {
-                    continue;
-                }
-                let mut session = Session::accept(&store, [2; 16]);
-                if let Some(start) = &start {
-                    session.handle_frame(0, start).unwrap();
-                    while session.poll_frame(0).unwrap().is_some() {}
-                }
-                let handled = session.handle_frame(0, &frame);
-                taken += usize::from(handled.is_ok());
-                while session.poll_frame(0).is_ok_and(|frame| frame.is_some()) {}
-                assert!(handled.is_ok() || session.is_over(), "{name}");
-                session.close();
-                drop(session);
-                let after = store.space("main").unwrap().standing().unwrap();
-                if after != before {
-                    assert!(matches!(message, Message::Chunk { .. }), "{name} changed the store");
-                    assert!(handled.is_ok(), "{name}: refused, and something stays: {handled:?}");
-                    assert!(store.check().unwrap().is_sound(), "{name}");
-                    store = victim();
-                    before = store.space("main").unwrap().standing().unwrap();
-                }
-            }
-        }
-        let found = store.check().unwrap();
-        assert!(found.is_sound(), "{name}: {found:?}");
+fn a_write_after_the_opening_does_not_change_the_root_that_was_found_equal() {
+    let (a, b) = (store(), store());
+    put(&a, "apple");
+    meet(&a, &b);
+    let root = a.space("main").unwrap().root().unwrap();
+    let mut pair = Pair::new(&a, &b);
+    pair.send(0, usize::MAX);
+    put(&a, "banana");
+    let reports = pair.run();
+    assert!(reports.iter().all(|report| report.space("main").unwrap().root == Some(root)));
+}
+
+#[test]
+fn a_delta_whose_place_was_taken_and_given_back_does_not_go_on() {
+    let (a, b, c) = (store(), store(), store());
+    ["apple", "banana", "cherry"].iter().for_each(|key| put(&a, key));
+    ["date", "elder", "fig"].iter().for_each(|key| put(&c, key));
+    let mut slow = Pair::new(&a, &b);
+    slow.run_until_staged(&b);
+    // The delta of A makes no progress for long: that of C takes its place, and ends.
+    let mut quick = Pair::new(&c, &b);
+    quick.now_ms = 60_000;
+    assert!(quick.run().iter().all(Report::converged));
+    // What A had staged is gone. Had its last chunk moved the vector, it would be lost.
+    slow.now_ms = 60_001;
+    let reports = slow.run();
+    assert!(reports.iter().all(|r| r.spaces[0].why == Some(Why::Displaced)), "{reports:?}");
+    meet(&a, &b);
+    assert_eq!(keys(&b), ["apple", "banana", "cherry", "date", "elder", "fig"]);
+}
+
+#[test]
+fn chunks_of_a_space_that_was_given_up_do_not_fill_the_window_of_the_others() {
+    let (a, b) = (store(), store());
+    let names = ["first", "fourth", "second", "third", "zero"];
+    for (name, n) in names.iter().flat_map(|name| (0..9).map(move |n| (name, n))) {
+        a.space(name).unwrap().put(format!("key {n}"), "1", None).unwrap();
     }
-    assert!(taken > 100, "only {taken} frames were taken: the test does not reach far");
+    // Four spaces are staged in part; then the session is cut.
+    let mut cut = Pair::new(&a, &b);
+    cut.send(0, 1 + names.len());
+    while names[..4].iter().any(|s| b.space(s).unwrap().status().unwrap().staged == 0) {
+        assert!(cut.send(1, usize::MAX) + cut.send(0, 1) > 0);
+    }
+    drop(cut);
+    // The next takes the staging over, and loses it to one of the same pair.
+    let mut one = Pair::new(&a, &b);
+    one.send(0, usize::MAX);
+    one.send(1, usize::MAX);
+    assert!(Pair::new(&a, &b).run().iter().all(Report::converged));
+    for report in one.run() {
+        for name in names {
+            let why = (name != "zero").then_some(Why::Displaced);
+            assert_eq!(report.space(name).unwrap().why, why);
+        }
+    }
 }

@@ -88,6 +88,8 @@ pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,
     Siblings,
 };
+#[cfg(feature = "sim")]
+pub(crate) use options::Tuning;
 pub use options::{Clock, Options, Randomness};
 pub use scan::{Item, KeyEntry, Keys};
 pub use space::Space;

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::chunk::{Chunk, Claim, Event, Last};
+use super::options::Tuning;
 use super::rows::{
     DotRow, PASS_ROWS, Removal, corrupt, dot_key, dot_of_key, item_key, range, split_dot_value,
     split_item_value,
@@ -10,7 +11,6 @@ use super::rows::{
 use super::space::Space;
 use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
-use crate::codec::limits;
 use crate::digest;
 use crate::error::Error;
 #[cfg(rejoin_faults)]
@@ -59,7 +59,7 @@ impl Outgoing {
         self.cursor.join(seen);
     }
 
-    /// The next chunk, of about [`limits::CHUNK_BYTES`]. Where it reaches the end it is the
+    /// The next chunk, of about [`CHUNK_BYTES`](crate::codec::limits::CHUNK_BYTES). Where it reaches the end it is the
     /// last: its vector says what lies beyond `told`, which is what the peer knows us to
     /// have seen, and with it go claims on `blocks` at `cut`.
     pub(crate) fn next(
@@ -84,6 +84,7 @@ impl Outgoing {
             snapshot: &snapshot,
             known: &self.known,
             start,
+            tuning: space.store().tuning(),
             chunk: Chunk::default(),
             bytes: 0,
         };
@@ -130,6 +131,7 @@ struct Reading<'a> {
     snapshot: &'a Snapshot,
     known: &'a VersionVector,
     start: &'a VersionVector,
+    tuning: &'a Tuning,
     chunk: Chunk,
     bytes: usize,
 }
@@ -230,7 +232,7 @@ impl Reading<'_> {
     ) -> Result<(), StorageError> {
         let removal = Removal::from_row(row).map_err(|e| corrupt(Table::Removals, row, e))?;
         let seen = if self.start.contains(dot) { self.known } else { cursor };
-        if removal.concerns(seen) {
+        if removal.concerns(seen) || !self.tuning.spares {
             self.bytes += match &removal {
                 Removal::Dots(dots) => 4 + 4 * dots.len(),
                 Removal::Prefix { prefix, past } => 4 + prefix.as_bytes().len() + 20 * past.len(),
@@ -241,6 +243,6 @@ impl Reading<'_> {
     }
 
     fn full(&self) -> bool {
-        self.bytes >= limits::CHUNK_BYTES || self.chunk.events.len() >= limits::CHUNK_EVENTS
+        self.bytes >= self.tuning.chunk_bytes || self.chunk.events.len() >= self.tuning.chunk_events
     }
 }

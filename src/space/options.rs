@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::limits::{MIB, PAST_ORIGINS};
+use crate::codec::limits::{CHUNK_BYTES, CHUNK_EVENTS, KIB, MIB, PAST_ORIGINS};
 
 /// Milliseconds since 1970, as the application's clock has them.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -33,6 +33,36 @@ pub struct Options {
     /// Makes a new store where there is no file: yes at first. Where not, a file that is
     /// missing is an error.
     pub create: bool,
+    /// What only simulated worlds set otherwise.
+    pub(crate) tuning: Tuning,
+}
+
+/// What a world makes small, so that a history of a few events meets what else takes
+/// millions. None of it is part of the format: peers may differ in all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tuning {
+    /// Bytes of a chunk of a delta, about.
+    pub(crate) chunk_bytes: usize,
+    /// Events in a chunk, at most.
+    pub(crate) chunk_events: usize,
+    /// Bytes of messages that a frame gathers, about.
+    pub(crate) frame_bytes: usize,
+    /// A vector of more bytes than this is told by what changed since a base.
+    pub(crate) short_vector_bytes: usize,
+    /// Whether removal records are spared to a peer that cannot need them.
+    pub(crate) spares: bool,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            chunk_bytes: CHUNK_BYTES,
+            chunk_events: CHUNK_EVENTS,
+            frame_bytes: 64 * KIB,
+            short_vector_bytes: 128,
+            spares: true,
+        }
+    }
 }
 
 impl Options {
@@ -47,6 +77,7 @@ impl Options {
             cache_bytes: 64 * MIB,
             fresh_id: false,
             create: true,
+            tuning: Tuning::default(),
         }
     }
 }

@@ -138,18 +138,18 @@ impl Incoming {
         let mut takes_place = false;
         if stages {
             let mut feeder = lock(&self.space.shared.feeder);
-            let other = feeder.as_ref().filter(|feeder| feeder.id != self.id);
-            match other {
-                _ if !self.holds => {
-                    let waits =
-                        |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
-                    if other.is_some_and(waits) {
-                        return Ok(Taken::Busy);
-                    }
-                    takes_place = true;
+            let feeds = feeder.as_ref().is_some_and(|feeder| feeder.id == self.id);
+            if self.holds && !feeds {
+                // Also where the other has come to its end: what was staged from here went
+                // with it, and the rest of this delta is not the whole of it.
+                return Ok(Taken::Displaced);
+            }
+            if !self.holds {
+                let waits = |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
+                if feeder.as_ref().is_some_and(waits) {
+                    return Ok(Taken::Busy);
                 }
-                Some(_) => return Ok(Taken::Displaced),
-                None => {}
+                takes_place = true;
             }
             *feeder = Some(Feeder { id: self.id, progress_ms: now_ms });
         }
@@ -208,7 +208,11 @@ impl Incoming {
             }
             let Some(last) = &chunk.last else {
                 stage(&mut batch, chunk, &staged, &mut clock, now_ms)?;
-                batch.write_staged_vector(Some(&chunk.upto))?;
+                // A session that took the staging over may send again what the one before it
+                // had staged since this side said up to where: that does not go back.
+                let mut upto = chunk.upto.clone();
+                upto.join(&self.staged);
+                batch.write_staged_vector(Some(&upto))?;
                 if fault!(VectorMovesWithEachChunk) {
                     batch.promote(&chunk.upto, None)?;
                 }

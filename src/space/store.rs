@@ -7,7 +7,7 @@ use std::thread::ThreadId;
 
 use hashbrown::HashMap;
 
-use super::options::Options;
+use super::options::{Options, Tuning};
 use super::rows::{after, corrupt, range};
 use super::space::{Space, SpaceShared};
 use crate::causal::{Hlc, HybridClock, ReplicaId};
@@ -161,6 +161,10 @@ impl Store {
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.shared.storage.identity()
+    }
+
+    pub(crate) fn tuning(&self) -> &Tuning {
+        &self.shared.options.tuning
     }
 
     /// Bytes taken on disk; zero in memory.

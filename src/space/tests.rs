@@ -356,7 +356,7 @@ fn a_chunk_that_arrives_damaged_is_refused_or_the_one_spelling_of_something() {
         let mut bytes = encoded(&chunk);
         let at = at % bytes.len();
         bytes[at] = with;
-        decoded(&bytes).is_ok_and(|other| encoded(&other) != bytes) == false
+        !decoded(&bytes).is_ok_and(|other| encoded(&other) != bytes)
     }
     QuickCheck::new().tests(20_000).quickcheck(property as fn(Made, usize, u8) -> bool);
 }

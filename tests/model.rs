@@ -1,0 +1,61 @@
+//! The executable model of the design, run on the shipped code: thousands of seeded worlds
+//! whose replicas are asked after every step.
+//!
+//! `REJOIN_WORLDS=100000` runs more of them, `REJOIN_FIRST` names where to begin,
+//! `REJOIN_SEED` tells the story of one.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use rejoin::sim::{self, Stats};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn worlds_hold() {
+    if let Some(seed) = number("REJOIN_SEED") {
+        let told = sim::explain(seed);
+        println!("{told}");
+        assert_eq!(told.what, "nothing");
+        return;
+    }
+    let first = number("REJOIN_FIRST").unwrap_or(0);
+    let count = number("REJOIN_WORLDS").unwrap_or(3_000);
+    let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
+    let began = Instant::now();
+    let work = || {
+        let mut sum = Stats::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || stop.load(Ordering::Relaxed) {
+                return Ok(sum);
+            }
+            match sim::run(seed) {
+                Ok(stats) => sum.add(&stats),
+                Err(failure) if number("REJOIN_SURVEY").is_some() => {
+                    let what: String = failure.what.chars().take(150).collect();
+                    println!("seed {seed}, {} steps: {what}", failure.story.len());
+                }
+                Err(failure) => {
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(failure);
+                }
+            }
+        }
+    };
+    let mut sum = Stats::default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            match thread.join().unwrap() {
+                Ok(stats) => sum.add(&stats),
+                Err(failure) => panic!("{failure}"),
+            }
+        }
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{:.0} worlds a second: {sum:?}", sum.worlds as f64 / seconds);
+}
