@@ -19,7 +19,9 @@ const BASE_BYTES: usize = 64 * limits::KIB;
 /// What a decoder may take for each byte that it was given.
 const TIMES: usize = 8;
 
-fn bytes(parts: &[&dyn Fn(&mut Vec<u8>)]) -> Vec<u8> {
+type Part<'a> = &'a dyn Fn(&mut Vec<u8>);
+
+fn bytes(parts: &[Part<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     parts.iter().for_each(|part| part(&mut out));
     out
