@@ -151,9 +151,7 @@ fn a_log_of_no_bytes_is_made_good_by_a_walk() {
     let b = Store::in_memory();
     let space = a.space("main").unwrap();
     let numbers = space.set::<u32>("numbers");
-    space
-        .write(|tx| (0..20_000_u32).try_for_each(|n| tx.set("numbers").add(&n)))
-        .unwrap();
+    space.write(|tx| (0..20_000_u32).try_for_each(|n| tx.set("numbers").add(&n))).unwrap();
     meet(&a, &b);
     for n in [7, 7_000, 14_000] {
         numbers.remove(&n).unwrap();

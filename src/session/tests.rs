@@ -85,7 +85,8 @@ fn half_proven() -> (Store, Store) {
     loop {
         pair.send(0, usize::MAX);
         let frame = pair.sides[1].poll_frame(0).unwrap().unwrap();
-        if matches!(Message::decode(&mut Cursor::new("frame", &frame)), Ok(Message::Proven { .. })) {
+        if matches!(Message::decode(&mut Cursor::new("frame", &frame)), Ok(Message::Proven { .. }))
+        {
             break; // lost
         }
         pair.sides[0].handle_frame(0, &frame).unwrap();

@@ -127,18 +127,14 @@ macro_rules! performs {
                 Op::Flag(false) => on.flag("f").disable(),
                 Op::DwFlag(true) => on.dw_flag("d").enable(),
                 Op::DwFlag(false) => on.dw_flag("d").disable(),
-                Op::MapRegister(x, y) => {
-                    on.map::<u8>("map").map::<u8>(x)?.register(y)?.set(&value)
-                }
+                Op::MapRegister(x, y) => on.map::<u8>("map").map::<u8>(x)?.register(y)?.set(&value),
                 Op::MapCount(x) => on.map::<u8>("map").counter(x)?.add(i64::from(value)),
                 Op::MapAdd(x, e) => on.map::<u8>("map").set(x)?.add(e),
                 Op::MapDeep(x, y) => {
                     on.map::<u8>("map").map::<u8>(x)?.map::<u8>(y)?.set(&value)?.add(&value)
                 }
                 Op::MapRemove(x) => on.map::<u8>("map").remove(x).map(drop),
-                Op::MapDeepRemove(x, y) => {
-                    on.map::<u8>("map").map::<u8>(x)?.remove(y).map(drop)
-                }
+                Op::MapDeepRemove(x, y) => on.map::<u8>("map").map::<u8>(x)?.remove(y).map(drop),
                 Op::Delete(key) => on.delete(key).map(drop),
             }
         }
@@ -226,8 +222,7 @@ fn judge_count(
         [one] => Some(one) == newest,
         all => rows.len() >= limits::COUNTER_ROWS && all.len() == rows.len(),
     };
-    let replaced: i64 =
-        there.iter().filter(|i| removed.contains(&i.dot)).map(|i| amount(i)).sum();
+    let replaced: i64 = there.iter().filter(|i| removed.contains(&i.dot)).map(|i| amount(i)).sum();
     match fits {
         false => Err("must replace its writer's newest row, all, or none"),
         // Amounts in a world are small: what was added shows as one step.

@@ -39,8 +39,8 @@ pub struct Stats {
     pub repaired: u64,
     /// Sides of sessions that lost their staging to another.
     pub displaced: u64,
-    /// Sides of sessions that gave up because proofs went on failing.
-    pub diverged: u64,
+    /// Sides of sessions that gave up because writes went on between their proofs.
+    pub unproven: u64,
     /// Replicas opened again.
     pub reopened: u64,
     /// Times that a chunk waited for another delta's staging.
@@ -61,7 +61,7 @@ impl Stats {
             (&mut self.bytes, other.bytes),
             (&mut self.repaired, other.repaired),
             (&mut self.displaced, other.displaced),
-            (&mut self.diverged, other.diverged),
+            (&mut self.unproven, other.unproven),
             (&mut self.reopened, other.reopened),
             (&mut self.waits, other.waits),
             (&mut self.checks, other.checks),
@@ -324,10 +324,8 @@ impl World {
         self.random.fill(&mut nonces[1]);
         let opener = Session::connect(&self.replicas[a].store, scope.clone(), nonces[0]);
         let answerer = Session::accept(&self.replicas[b].store, nonces[1]);
-        let about = format!(
-            "{}{}#{}",
-            self.replicas[a].name, self.replicas[b].name, self.stats.sessions
-        );
+        let about =
+            format!("{}{}#{}", self.replicas[a].name, self.replicas[b].name, self.stats.sessions);
         self.tell(|| format!("{about} begins, about {scope:?}"));
         self.stats.sessions += 1;
         self.links.push(Link {
@@ -419,7 +417,10 @@ impl World {
             for space in &report.spaces {
                 match space.why {
                     Some(Why::Displaced) => self.stats.displaced += 1,
-                    Some(Why::Diverged) => self.stats.diverged += 1,
+                    Some(Why::Unfinished) => self.stats.unproven += 1,
+                    Some(why @ Why::Diverged) => {
+                        return Err(format!("REPORT: {}: {why}: {space:?}", link.about));
+                    }
                     _ => {}
                 }
             }
@@ -490,7 +491,8 @@ impl World {
         let replica = &self.replicas[r];
         let at = format!("{} in space {s}", replica.name);
         let snapshot = replica.spaces[s].snapshot().map_err(failed(&at))?;
-        if core::mem::replace(&mut self.replicas[r].commits[s], snapshot.commit()) == snapshot.commit()
+        if core::mem::replace(&mut self.replicas[r].commits[s], snapshot.commit())
+            == snapshot.commit()
         {
             return Ok(());
         }
@@ -501,7 +503,9 @@ impl World {
         if !vector.covers(&replica.vectors[s]) {
             return Err(format!("I0: {at}: the vector fell"));
         }
-        self.oracles[s].check(&vector, &items, strictness).map_err(|what| format!("{what} ({at})"))?;
+        self.oracles[s]
+            .check(&vector, &items, strictness)
+            .map_err(|what| format!("{what} ({at})"))?;
         self.replicas[r].vectors[s] = vector;
         if thorough { self.check_thoroughly(r, s, &items) } else { Ok(()) }
     }
@@ -654,8 +658,12 @@ fn agree(left: &Report, right: &Report) -> Result<(), Wrong> {
         }
     }
     let sent = [left.items_sent, left.removals_sent, left.bytes_sent, left.frames_sent];
-    let received =
-        [right.items_received, right.removals_received, right.bytes_received, right.frames_received];
+    let received = [
+        right.items_received,
+        right.removals_received,
+        right.bytes_received,
+        right.frames_received,
+    ];
     if left.spaces.iter().all(|space| space.why.is_none()) && sent != received {
         return Err(format!("sent {sent:?}, received {received:?}"));
     }

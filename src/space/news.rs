@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::chunk::{Chunk, Claim, Event, Last};
+use super::options::Tuning;
 use super::rows::{
     DotRow, PASS_ROWS, Removal, corrupt, dot_key, dot_of_key, item_key, range, split_dot_value,
     split_item_value,
 };
-use super::options::Tuning;
 use super::space::Space;
 use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
@@ -243,7 +243,6 @@ impl Reading<'_> {
     }
 
     fn full(&self) -> bool {
-        self.bytes >= self.tuning.chunk_bytes
-            || self.chunk.events.len() >= self.tuning.chunk_events
+        self.bytes >= self.tuning.chunk_bytes || self.chunk.events.len() >= self.tuning.chunk_events
     }
 }

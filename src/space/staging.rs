@@ -145,8 +145,7 @@ impl Incoming {
                 return Ok(Taken::Displaced);
             }
             if !self.holds {
-                let waits =
-                    |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
+                let waits = |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
                 if feeder.as_ref().is_some_and(waits) {
                     return Ok(Taken::Busy);
                 }
