@@ -95,7 +95,9 @@ fn what_is_added_and_removed_leaves_nothing() {
     // from a third, and that wrote meanwhile.
     let report = meet(&held, &a);
     assert_eq!((report.repaired, report.items_received), (0, 0));
-    assert!(rows(&held_tables, Table::Items).is_empty() && rows(&held_tables, Table::Dots).is_empty());
+    assert!(
+        rows(&held_tables, Table::Items).is_empty() && rows(&held_tables, Table::Dots).is_empty()
+    );
     main_of(&away).set("cart").add(&count).unwrap();
     meet(&away, &held);
     meet(&away, &a);
@@ -162,7 +164,10 @@ fn the_log_forgets_the_oldest_first() {
 
     // What is remembered goes by the records, the rest by the walk.
     let report = meet(&held, &a);
-    assert_eq!((report.removals_received, report.repaired), (kept.len() as u64, u64::from(count) - kept.len() as u64));
+    assert_eq!(
+        (report.removals_received, report.repaired),
+        (kept.len() as u64, u64::from(count) - kept.len() as u64)
+    );
     assert!(items(&main_of(&held)).is_empty());
     assert_sound(&a);
     assert_sound(&held);

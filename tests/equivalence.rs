@@ -272,9 +272,9 @@ impl Replica {
                 return any;
             }
             Op::DeepAdd(f, g, n) => {
-                let add = values.sets.update_at(dot, f, |inner, dot| {
-                    inner.updating(g, |set| set.adding(dot, n))
-                });
+                let add = values
+                    .sets
+                    .update_at(dot, f, |inner, dot| inner.updating(g, |set| set.adding(dot, n)));
                 drop(add.unwrap());
             }
             Op::DeepWrite(f, g, n) => {

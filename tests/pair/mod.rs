@@ -95,7 +95,8 @@ impl Meeting {
             if quiet > 2 {
                 let due = [self.left.poll_timeout(), self.right.poll_timeout()];
                 let due = due.into_iter().flatten().min();
-                let due = due.unwrap_or_else(|| panic!("both wait: {:?}, {:?}", self.left, self.right));
+                let due =
+                    due.unwrap_or_else(|| panic!("both wait: {:?}, {:?}", self.left, self.right));
                 self.now_ms = due.max(self.now_ms);
                 self.left.handle_timeout(self.now_ms).unwrap();
                 self.right.handle_timeout(self.now_ms).unwrap();
