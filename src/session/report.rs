@@ -67,7 +67,8 @@ pub struct SpaceReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Why {
-    /// The session is not over, or was cut.
+    /// The session is not over, or was cut; or the two went on changing while they
+    /// compared, and the next session has to prove it.
     Unfinished,
     /// Another session took over the staging that this one fed.
     Displaced,

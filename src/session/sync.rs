@@ -116,6 +116,8 @@ pub(super) struct SpaceSync {
     inbox: VecDeque<Message>,
     rounds: u8,
     walks: u8,
+    /// The cut of the last walk.
+    walked: VersionVector,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
     root: Option<RootHash>,
@@ -185,6 +187,7 @@ impl SpaceSync {
             inbox: VecDeque::new(),
             rounds: 0,
             walks: 0,
+            walked: VersionVector::new(),
             blocks: Vec::new(),
             claimed: false,
             root: None,
@@ -504,9 +507,13 @@ impl SpaceSync {
         }
         self.walks += 1;
         if self.walks > WALKS {
-            self.give_up(around, Why::Diverged);
+            // Where writes or other sessions changed the two while they walked, that they
+            // differ is no sign of a dot with two contents.
+            let moved = self.walked != self.cut;
+            self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
             return Ok(());
         }
+        self.walked.clone_from(&self.cut);
         self.phase = Phase::Walk;
         self.blocks.clear();
         self.claimed = false;

@@ -172,3 +172,29 @@ fn chunks_of_a_space_that_was_given_up_do_not_fill_the_window_of_the_others() {
         }
     }
 }
+
+#[test]
+fn a_session_that_took_a_staging_over_does_not_say_less_of_it() {
+    let (a, b) = (store(), store());
+    ["apple", "banana", "cherry", "date", "elder"].iter().for_each(|key| put(&a, key));
+    put(&b, "fig");
+    // B says that it has nothing staged; then another session stages some, and is cut.
+    let mut one = Pair::new(&b, &a);
+    one.send(0, usize::MAX);
+    let mut two = Pair::new(&a, &b);
+    while b.space("main").unwrap().status().unwrap().staged < 3 {
+        assert!(two.send(1, usize::MAX) + two.send(0, 1) > 0);
+    }
+    let staged = b.space("main").unwrap().status().unwrap().staged;
+    drop(two);
+    // The first sends all from the beginning, and is cut after an event.
+    while one.sides[0].report().items_received < 1 {
+        assert!(one.send(1, 1) + one.send(0, usize::MAX) > 0);
+    }
+    drop(one);
+    let [report, _] = Pair::new(&a, &b).run();
+    assert_eq!(report.items_sent, 5 - staged, "what is staged stays so");
+    let sound = b.check().unwrap();
+    assert!(sound.is_sound(), "{sound:?}");
+    assert_eq!(keys(&a), keys(&b));
+}

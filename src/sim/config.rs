@@ -37,6 +37,12 @@ pub struct Config {
     pub steps: usize,
     /// Times in a hundred that a step is a write.
     pub write_percent: usize,
+    /// Writes of each replica before anybody meets: so that deltas take many chunks.
+    pub writes_before: usize,
+    /// Times in a hundred that a session is cut, where a step is none of the other things.
+    pub cut_percent: usize,
+    /// Times in a hundred that time jumps by more than a delta may stand still.
+    pub jump_percent: usize,
     /// Times in a thousand that a step is the death of a replica; that one is opened again.
     pub death_permille: usize,
     /// Times in a thousand that a step opens a replica again.
@@ -69,6 +75,9 @@ impl Config {
             sessions: random.between(1, 4),
             steps: random.between(5, 70),
             write_percent: *random.pick(&[15, 30, 45]),
+            writes_before: *random.pick(&[0, 0, 4, 9]),
+            cut_percent: *random.pick(&[5, 5, 15]),
+            jump_percent: *random.pick(&[1, 1, 12]),
             death_permille: *random.pick(&[0, 0, 10]),
             reopen_permille: *random.pick(&[0, 10, 30]),
             deaths: random.percent(40),

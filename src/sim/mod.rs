@@ -101,9 +101,18 @@ fn live(seed: u64, tells: bool) -> Result<Stats, Box<Failure>> {
 }
 
 fn history(world: &mut World) -> Result<(), Wrong> {
+    for r in world.living() {
+        for _ in 0..world.random.below(world.config.writes_before + 1) {
+            world.write(r, 1)?;
+        }
+    }
     for _ in 0..world.config.steps {
         happen(world)?;
-        let later = if world.random.percent(2) { 11_000 } else { world.random.below(30) };
+        let later = if world.random.percent(world.config.jump_percent) {
+            11_000
+        } else {
+            world.random.below(30)
+        };
         world.pass_time(later as u64);
     }
     if world.config.deaths {
@@ -143,7 +152,7 @@ fn happen(world: &mut World) -> Result<(), Wrong> {
         let scope = world.config.scope(&mut world.random);
         return world.meet(living[a], living[b], scope);
     }
-    if world.random.percent(5) && !world.links.is_empty() {
+    if world.random.percent(world.config.cut_percent) && !world.links.is_empty() {
         let l = world.random.below(world.links.len());
         return world.cut(l);
     }

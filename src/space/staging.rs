@@ -210,8 +210,8 @@ impl Incoming {
                 stage(&mut batch, chunk, &staged, &mut clock, now_ms)?;
                 // A session that took the staging over may send again what the one before it
                 // had staged since this side said up to where: that does not go back.
-                let mut upto = chunk.upto.clone();
-                upto.join(&self.staged);
+                let raised = |(origin, seq): (_, Seq)| (origin, seq.max(self.staged.get(origin)));
+                let upto: VersionVector = chunk.upto.iter().map(raised).collect();
                 batch.write_staged_vector(Some(&upto))?;
                 if fault!(VectorMovesWithEachChunk) {
                     batch.promote(&chunk.upto, None)?;

@@ -236,6 +236,12 @@ impl Snapshot {
         View::new(&*self.rows, self.space, &self.vector, None, self.state.staged > 0)
     }
 
+    /// The number of the newest commit of the space at this moment.
+    #[cfg(feature = "sim")]
+    pub(crate) fn commit(&self) -> u64 {
+        self.state.commit
+    }
+
     /// What the space had seen at this moment.
     #[must_use]
     pub fn vector(&self) -> &VersionVector {
