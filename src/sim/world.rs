@@ -247,7 +247,7 @@ impl World {
         let is_removed = |dot| oracle.is_removed(dot);
         let mut value = self.written;
         let mut judged = Ok(());
-        if let ([op], true) = (ops, value % 2 == 0) {
+        if let ([op], true) = (ops, value.is_multiple_of(2)) {
             value = value.wrapping_add(1);
             let before = items!(space).map_err(failed("a scan"))?;
             op::perform(&space, op, value).map_err(failed("a write"))?;
