@@ -27,6 +27,9 @@ impl Kept {
     }
 }
 
+/// The steps of an item beneath its key.
+type Path = Vec<(Kind, Vec<u8>)>;
+
 /// One mutation.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
@@ -95,7 +98,7 @@ impl Op {
     }
 
     /// The prefix that a pure removal is about.
-    fn removes(&self) -> Option<(&'static str, Steps)> {
+    fn removes(&self) -> Option<(&'static str, Path)> {
         let path = |steps: &[(Kind, u8)]| steps.iter().map(|(k, n)| (*k, vec![*n])).collect();
         Some(match self {
             Self::ClearRegister => ("r", vec![(Kind::REGISTER, Vec::new())]),
