@@ -7,10 +7,10 @@ use super::message::{Message, Opened, Standing, TOP};
 use super::report::Why;
 use super::scope::Scope;
 use super::session::Session;
-use crate::codec::vectors::{Vector, check, damaged};
 use crate::codec::{Cursor, DecodeError};
 use crate::digest::{Node, RootHash};
 use crate::space::tests::{replica, sample_chunks, vector};
+use crate::space::vectors::{Vector, check, damaged};
 use crate::space::{Options, Store, VectorHash};
 
 fn messages() -> Vec<(String, Message)> {

@@ -76,6 +76,8 @@ mod store;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tx;
+#[cfg(test)]
+pub(crate) mod vectors;
 mod view;
 
 pub(crate) use bases::VectorHash;

@@ -3,9 +3,9 @@
 use super::chunk::{Chunk, Claim, Event, Last};
 use super::rows::*;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
-use crate::codec::vectors::{Vector, check, damaged};
 use crate::codec::{Cursor, DecodeError, Kind, Prefix, limits};
 use crate::digest::ItemHash;
+use crate::space::vectors::{Vector, check, damaged};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 
 pub(crate) fn replica(n: u8) -> ReplicaId {
