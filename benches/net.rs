@@ -18,14 +18,14 @@ fn sockets(c: &mut Criterion) {
     space
         .write(|tx| (0..ITEMS).try_for_each(|n| tx.put(format!("key {n:08}"), [7; 32], None)))
         .unwrap();
-    let server = runtime
-        .block_on(Server::bind(&store, "127.0.0.1:0".parse().unwrap(), ServerOptions::default()))
-        .unwrap();
+    let server =
+        runtime.block_on(Server::bind(&store, "127.0.0.1:0", ServerOptions::default())).unwrap();
     let url = format!("ws://{}", server.local_addr());
     runtime.spawn(server.run(std::future::pending()));
     let sync = |other: &Store| {
-        let synced = sync_url(other, Scope::All, &url, &NetOptions::default());
-        assert!(runtime.block_on(synced).unwrap().converged());
+        let options = NetOptions::default();
+        let synced = runtime.block_on(sync_url(other, Scope::All, &url, &options));
+        assert!(synced.unwrap().converged());
     };
     let mut group = c.benchmark_group("net");
     group.throughput(Throughput::Elements(ITEMS));

@@ -16,9 +16,6 @@ pub(super) struct Kept {
     pub(super) returned: BTreeSet<Dot>,
 }
 
-/// The steps of a path.
-type Steps = Vec<(Kind, Vec<u8>)>;
-
 impl Kept {
     pub(super) fn read(space: &Space, key: &'static str) -> Result<Self, Error> {
         let siblings = space.get(key)?;
