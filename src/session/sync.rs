@@ -118,6 +118,8 @@ pub(super) struct SpaceSync {
     walks: u8,
     /// The cut of the last walk.
     walked: VersionVector,
+    /// Whether claims dropped anything here since it began.
+    dropped: bool,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
     root: Option<RootHash>,
@@ -188,6 +190,7 @@ impl SpaceSync {
             rounds: 0,
             walks: 0,
             walked: VersionVector::new(),
+            dropped: false,
             blocks: Vec::new(),
             claimed: false,
             root: None,
@@ -464,6 +467,7 @@ impl SpaceSync {
         around.report.items_received += items;
         around.report.removals_received += removals;
         around.report.repaired += repaired;
+        self.dropped |= repaired > 0;
         self.received_chunks += 1;
         if chunk.last.is_none() || self.received_chunks > 1 {
             self.queue.push_back(Message::Taken { space: self.id, chunks: 1 });
@@ -484,7 +488,11 @@ impl SpaceSync {
                 self.sending = Some(Sending::Claims(blocks));
                 self.phase = Phase::Proof;
             } else if self.opener {
-                self.prove(around)?;
+                // What was written here since the claims would make the proof fail.
+                match self.has_news()? {
+                    true => self.sending = Some(Sending::News),
+                    false => self.prove(around)?,
+                }
             }
             return Ok(None);
         }
@@ -509,11 +517,12 @@ impl SpaceSync {
         if self.walks > WALKS {
             // Where writes or other sessions changed the two while they walked, that they
             // differ is no sign of a dot with two contents.
-            let moved = self.walked != self.cut;
+            let moved = self.walked != self.cut || self.dropped || self.has_news()?;
             self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
             return Ok(());
         }
         self.walked.clone_from(&self.cut);
+        self.dropped = false;
         self.phase = Phase::Walk;
         self.blocks.clear();
         self.claimed = false;

@@ -16,9 +16,6 @@ pub(super) struct Kept {
     pub(super) returned: BTreeSet<Dot>,
 }
 
-/// The steps of a path.
-type Steps = Vec<(Kind, Vec<u8>)>;
-
 impl Kept {
     pub(super) fn read(space: &Space, key: &'static str) -> Result<Self, Error> {
         let siblings = space.get(key)?;
@@ -26,6 +23,9 @@ impl Kept {
         Ok(Self { key, context: siblings.context().clone(), returned })
     }
 }
+
+/// The steps of an item beneath its key.
+type Path = Vec<(Kind, Vec<u8>)>;
 
 /// One mutation.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Op {
     }
 
     /// The prefix that a pure removal is about.
-    fn removes(&self) -> Option<(&'static str, Steps)> {
+    fn removes(&self) -> Option<(&'static str, Path)> {
         let path = |steps: &[(Kind, u8)]| steps.iter().map(|(k, n)| (*k, vec![*n])).collect();
         Some(match self {
             Self::ClearRegister => ("r", vec![(Kind::REGISTER, Vec::new())]),
