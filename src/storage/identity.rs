@@ -225,6 +225,16 @@ impl IdFile {
     }
 }
 
+impl Drop for IdFile {
+    /// Gives the lock back by word and not just by closing the file: a lock is held until
+    /// the last copy of its handle is closed, and a process that starts another one gives it
+    /// copies, for as long as that one has not come to its own program. So a store closed
+    /// here could look open to the next one to open it.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
+
 /// Opens and locks; where the file was deleted or replaced meanwhile, once more.
 fn lock(data: &Path, path: &Path) -> Result<File, StorageError> {
     let doing = "opening and locking the identity file";
@@ -289,6 +299,19 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             assert_eq!(IdFile::lock(&data).unwrap().record(), Some(record(5)));
         }
+    }
+
+    #[test]
+    fn a_lock_is_given_back_though_a_copy_of_its_handle_lives_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("store");
+        let held = IdFile::lock(&data).unwrap();
+        // What a process that was just started holds, until it comes to its own program.
+        let copy = held.file.try_clone().unwrap();
+        assert!(matches!(IdFile::lock(&data), Err(StorageError::AlreadyOpen { .. })));
+        drop(held);
+        IdFile::lock(&data).unwrap();
+        drop(copy);
     }
 
     #[test]
