@@ -8,17 +8,16 @@ use std::process::Command;
 
 /// The rooms in order: each uses only those before it. The error of a store speaks of all
 /// that stands before `error`, and `faults` is a question that any room may ask.
-const ROOMS: [&str; 11] = [
-    "faults", "causal", "codec", "crdt", "storage", "error", "digest", "space", "session", "net",
-    "bin",
-];
-/// They stand beside the others and may use all.
-const BESIDE: [&str; 3] = ["lib", "sim", "guide"];
+const ROOMS: [&str; 10] =
+    ["faults", "causal", "codec", "crdt", "storage", "error", "digest", "space", "session", "net"];
+/// They stand beside the others and may use all; the binary is a crate of its own, and sees
+/// what every user of the library sees.
+const BESIDE: [&str; 4] = ["lib", "sim", "guide", "bin"];
 
 /// A file should stay below this many lines …
 const LONG_LINES: usize = 500;
 /// … of those that do not there may be so many, a number that only falls …
-const LONG_FILES: usize = 8;
+const LONG_FILES: usize = 4;
 /// … and none may reach this.
 const MOST_LINES: usize = 900;
 

@@ -4,6 +4,8 @@ mod cursor;
 mod error;
 pub mod limits;
 pub mod place;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use cursor::{Cursor, Put, unzigzag, zigzag};
 pub use error::{DecodeError, Problem};

@@ -191,6 +191,9 @@
 //! suffix. *upto* is how far the chunk leads in that origin's events: what it leaves out up
 //! to there is dead. The vector that ends a delta holds what lies beyond what the receiver had.
 //!
+//! There is one spelling: every origin listed is named, as much of a place is shared as can be,
+//! and removals that can travel as a run (tag 2) do. Anything else is refused.
+//!
 //! # Read contexts
 //! What [`get`](crate::Space::get) returns and [`put`](crate::Space::put) takes back, to be
 //! treated as opaque; as text in lower-case hexadecimal digits:

@@ -13,6 +13,7 @@
 //! | value | 8 MiB | larger things belong in files of their own, named by a value |
 //! | name of a space | 1 B to 255 B | names are announced in the first frames |
 //! | chunk | about 256 KiB, 65,536 events | one commit each; progress on a slow line; what a run of removals may ask for |
+//! | seq of an event | 2⁶² − 1 | a gap shares a 64-bit number with a tag of two bits |
 //! | frame | 16 MiB | the largest value and the largest vector fit |
 //! | first frame | 64 KiB | somebody unknown gets no more memory |
 //! | version vector | 500,000 replicas | at up to 26 bytes each that fits a frame |
@@ -34,6 +35,7 @@
 //! assert_eq!(VALUE_BYTES, 8 * MIB);
 //! assert_eq!(SPACE_NAME_BYTES, 1..=255);
 //! assert_eq!((CHUNK_BYTES, CHUNK_EVENTS), (256 * KIB, 65_536));
+//! assert_eq!(EVENT_SEQ.get(), (1 << 62) - 1);
 //! assert_eq!((FRAME_BYTES, FIRST_FRAME_BYTES), (16 * MIB, 64 * KIB));
 //! assert_eq!(VECTOR_REPLICAS, 500_000);
 //! assert_eq!((PAST_ORIGINS, REMOVAL_ORIGINS), (16, 256));

@@ -164,12 +164,12 @@ async fn a_peer_that_says_nothing_is_given_up() {
 #[tokio::test]
 async fn a_slow_line_is_not_taken_for_a_dead_one() {
     let (a, b) = (filled(30, 1000), Store::in_memory());
-    let (left, mut wire) = duplex(1 << 20);
-    let (mut far, right) = duplex(1 << 20);
-    let options = quick();
+    let (left, mut wire) = duplex(1024);
+    let (mut far, right) = duplex(1024);
+    let options = NetOptions { idle_timeout: Duration::from_secs(1), ..NetOptions::default() };
     let trickle = async {
         // Longer in all than the idle time-out, but something moves all the time.
-        let (mut there, mut back) = (vec![0; 4096], vec![0; 4096]);
+        let (mut there, mut back) = (vec![0; 1024], vec![0; 1024]);
         loop {
             tokio::select! {
                 read = wire.read(&mut there) => match read.unwrap() {

@@ -88,6 +88,8 @@ mod session;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
 mod walk;
 
 pub use message::PROTOCOL_VERSION;

@@ -158,13 +158,10 @@ impl Session {
         let mut cursor = Cursor::new("frame", frame);
         while cursor.remaining() > 0 {
             let message = Message::decode(&mut cursor).map_err(malformed)?;
-            if core::mem::take(&mut self.asked) {
+            // Nobody waits for word that chunks were taken: what is asked stays asked.
+            let answers = !matches!(message, Message::Taken { .. });
+            if answers && core::mem::take(&mut self.asked) {
                 self.report.round_trips += 1;
-            }
-            if matches!(message, Message::Taken { .. }) && self.report.round_trips > 0 {
-                // Nobody waited for it; what is asked stays asked.
-                self.asked = true;
-                self.report.round_trips -= 1;
             }
             self.take_message(now_ms, message)?;
         }

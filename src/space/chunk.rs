@@ -15,7 +15,11 @@
 //! ```
 //! All numbers are varints. An entry stands for one event, of tag 2 for several. `upto` is how
 //! far the chunk leads in that origin's events: what it leaves out up to there is dead.
+//!
+//! There is one spelling of each chunk: every origin listed is named, as many bytes of a place
+//! are shared as can be, and what can travel as a run of tag 2 does.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use super::change::payload_fits;
@@ -83,8 +87,8 @@ impl Chunk {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let origins = Origins::of(self);
-        out.put_varint(origins.0.len() as u64);
-        for origin in &origins.0 {
+        out.put_varint(origins.ids.len() as u64);
+        for origin in &origins.ids {
             out.extend_from_slice(origin.as_bytes());
         }
         out.put_varint(self.upto.len() as u64);
@@ -124,7 +128,7 @@ impl Chunk {
             }
             origins.push(origin);
         }
-        let origins = Origins(origins);
+        let origins = Origins::new(origins);
         let mut chunk = Self::default();
         let mut last_place = Vec::new();
         let mut upto = Vec::new();
@@ -140,6 +144,9 @@ impl Chunk {
             1 => Some(take_last(cursor, &origins)?),
             other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
         };
+        if !origins.named.iter().all(Cell::get) {
+            return Err(cursor.wrong(Problem::Other("an origin is listed that nothing names")));
+        }
         Ok(chunk)
     }
 }
@@ -158,9 +165,17 @@ fn take_last(cursor: &mut Cursor<'_>, origins: &Origins) -> Result<Last, DecodeE
 }
 
 /// The replicas that a chunk names, ascending; in it they are their places here.
-struct Origins(Vec<ReplicaId>);
+struct Origins {
+    ids: Vec<ReplicaId>,
+    /// Which of them were named so far.
+    named: Vec<Cell<bool>>,
+}
 
 impl Origins {
+    fn new(ids: Vec<ReplicaId>) -> Self {
+        Self { named: vec![Cell::new(false); ids.len()], ids }
+    }
+
     fn of(chunk: &Chunk) -> Self {
         let mut named: BTreeSet<ReplicaId> = chunk.upto.iter().map(|e| e.0).collect();
         for (_, event) in &chunk.events {
@@ -175,11 +190,11 @@ impl Origins {
             named.extend(last.vector.iter().map(|e| e.0));
             named.extend(last.claims.iter().map(|c| c.origin));
         }
-        Self(named.into_iter().collect())
+        Self::new(named.into_iter().collect())
     }
 
     fn put(&self, out: &mut Vec<u8>, origin: ReplicaId) {
-        out.put_varint(self.0.binary_search(&origin).unwrap_or(usize::MAX) as u64);
+        out.put_varint(self.ids.binary_search(&origin).unwrap_or(usize::MAX) as u64);
     }
 
     fn put_vector(&self, out: &mut Vec<u8>, vector: &VersionVector) {
@@ -193,9 +208,13 @@ impl Origins {
     fn take(&self, cursor: &mut Cursor<'_>) -> Result<ReplicaId, DecodeError> {
         let here = cursor.clone();
         let index = usize::try_from(cursor.varint()?).ok();
-        index
-            .and_then(|index| self.0.get(index).copied())
-            .ok_or_else(|| here.wrong(Problem::Other("an origin that the chunk does not list")))
+        match index.and_then(|index| self.ids.get(index).zip(self.named.get(index))) {
+            Some((origin, named)) => {
+                named.set(true);
+                Ok(*origin)
+            }
+            None => Err(here.wrong(Problem::Other("an origin that the chunk does not list"))),
+        }
     }
 
     fn take_vector(
@@ -292,7 +311,10 @@ fn take_group(
     if count > room as u64 {
         return Err(here.wrong(Problem::TooMany { limit: limits::CHUNK_EVENTS, found: count }));
     }
-    let end = events.len() + count as usize;
+    let start = events.len();
+    let end = start + count as usize;
+    // The gap to an event further on would not fit its header, when it is sent on.
+    let upto = upto.min(limits::EVENT_SEQ);
     let mut before: u64 = 0;
     while events.len() < end {
         let here = cursor.clone();
@@ -302,6 +324,19 @@ fn take_group(
             before.checked_add(header >> 2).and_then(|n| n.checked_add(1)).ok_or_else(beyond)?;
         before = seq;
         let dot = Dot::new(origin, Seq::new(seq));
+        // The one dot that the event before this one removed, if it did just that.
+        let removed_before = match events.get(start..).and_then(<[_]>::last) {
+            Some((last, Event::Removal(Removal::Dots(dots)))) if last.seq.next() == dot.seq => {
+                dots.first().filter(|_| dots.len() == 1).copied()
+            }
+            _ => None,
+        };
+        let goes_on = |removed: Dot| {
+            removed_before.is_some_and(|before| {
+                before.replica == removed.replica && before.seq.next() == removed.seq
+            })
+        };
+        let apart = || here.wrong(Problem::Other("a run of removals in two parts"));
         let event = match header & 3 {
             ITEM => take_item(cursor, origins, last_place)?,
             PREFIX => {
@@ -324,6 +359,9 @@ fn take_group(
                 if first.checked_add(run).is_none() {
                     return Err(beyond());
                 }
+                if goes_on(Dot::new(replica, Seq::new(first))) {
+                    return Err(apart());
+                }
                 events.extend((0..run).map(|n| {
                     let removed = Dot::new(replica, Seq::new(first + n));
                     let event = Event::Removal(Removal::Dots(vec![removed]));
@@ -339,6 +377,11 @@ fn take_group(
                 }
                 if dots.is_empty() || !dots.is_sorted_by(|a, b| a < b) {
                     return Err(here.wrong(Problem::Unsorted));
+                }
+                if let [removed] = dots.as_slice()
+                    && goes_on(*removed)
+                {
+                    return Err(apart());
                 }
                 Event::Removal(Removal::Dots(dots))
             }
@@ -362,6 +405,11 @@ fn take_item(
         return Err(here.wrong(Problem::Other("shares more of the last place than there is")));
     }
     let suffix = cursor.bytes(limits::PLACE_BYTES)?;
+    if let (Some(next), Some(first)) = (last_place.get(shared as usize), suffix.first())
+        && next == first
+    {
+        return Err(here.wrong(Problem::Other("shares less of the last place than it could")));
+    }
     last_place.truncate(shared as usize);
     last_place.extend_from_slice(suffix);
     let past = origins.take_vector(cursor, limits::REMOVAL_ORIGINS)?;

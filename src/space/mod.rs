@@ -73,6 +73,8 @@ mod space;
 mod staging;
 mod status;
 mod store;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tx;
 mod view;
 

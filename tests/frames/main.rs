@@ -95,7 +95,7 @@ fn a_session_cut_at_any_frame_leaves_the_store_sound() {
 }
 
 /// What the fuzzer does for hours, for a moment: bytes of honest sessions changed at random,
-/// by a generator that always gives the same.
+/// by a generator that always gives the same. `REJOIN_ROUNDS=100000` does it for longer.
 #[test]
 fn frames_with_errors_leave_the_store_sound() {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -106,7 +106,8 @@ fn frames_with_errors_leave_the_store_sound() {
         (state >> 11) as usize % below.max(1)
     };
     let seeds = seeds();
-    for _ in 0..400 {
+    let rounds = std::env::var("REJOIN_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    for _ in 0..rounds.unwrap_or(400) {
         let (_, seed) = &seeds[draw(seeds.len())];
         let mut frames: Vec<Vec<u8>> = split(seed).iter().map(|frame| frame.to_vec()).collect();
         for _ in 0..=draw(3) {

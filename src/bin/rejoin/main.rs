@@ -4,6 +4,7 @@
 mod args;
 mod export;
 mod import;
+mod lines;
 mod out;
 mod serve;
 mod sync;
