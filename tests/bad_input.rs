@@ -452,3 +452,23 @@ fn bytes_that_are_no_place() {
         }
     }
 }
+
+/// The session's milliseconds are of any clock, from any beginning; the bound on what is
+/// followed was once taken from there, so nothing was ever followed.
+#[test]
+fn a_write_that_has_seen_another_is_stamped_later() {
+    let stamp = |store: &Store| main_of(store).get("raw").unwrap().entries().next().unwrap().0;
+    let hour_ms = 3_600_000;
+    for (ahead_ms, followed) in [(hour_ms, true), (10 * YEAR_MS, false)] {
+        let ahead = Store::in_memory_with(options_at(1, pair::NOW_MS + ahead_ms));
+        let b = store(2);
+        main_of(&ahead).put("raw", "x", None).unwrap();
+        let seen = stamp(&ahead);
+        assert_eq!(seen.ms(), pair::NOW_MS + ahead_ms);
+        meet(&ahead, &b);
+        main_of(&b).put("raw", "y", None).unwrap();
+        assert_eq!(stamp(&b) > seen, followed, "{} after {seen}", stamp(&b));
+        meet(&ahead, &b);
+        assert_eq!(main_of(&ahead).get("raw").unwrap().values().collect::<Vec<_>>(), [b"y"]);
+    }
+}

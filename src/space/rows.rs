@@ -327,7 +327,7 @@ pub(super) struct State {
     pub(super) commit: u64,
     /// Live items.
     pub(super) items: u64,
-    /// Bytes of the removal log, keys and ages included.
+    /// Bytes of the removal records, keys included. Their order of age takes a little more.
     pub(super) log_bytes: u64,
     /// Rows ahead of the vector: items and removal records.
     pub(super) staged: u64,

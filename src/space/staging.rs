@@ -156,7 +156,7 @@ impl Incoming {
         if takes_place {
             self.staged = VersionVector::new();
         }
-        let taken = self.commit(chunk, cut, now_ms, stages, takes_place)?;
+        let taken = self.commit(chunk, cut, stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
@@ -187,7 +187,6 @@ impl Incoming {
         &mut self,
         chunk: &Chunk,
         cut: &VersionVector,
-        now_ms: u64,
         stages: bool,
         takes_place: bool,
     ) -> Result<Taken, Error> {
@@ -199,6 +198,8 @@ impl Incoming {
         };
         let mut guard = space.store.shared.writer()?;
         let mut clock = guard.writer.clock;
+        // The session's milliseconds are of any clock, timestamps of the wall's.
+        let wall_ms = space.store.shared.now_ms();
         let peer = self.peer;
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let taken = space.in_batch::<Taken, Error>(durability, |mut batch| {
@@ -207,7 +208,7 @@ impl Incoming {
                 batch.state.staging_peer = Some(peer);
             }
             let Some(last) = &chunk.last else {
-                stage(&mut batch, chunk, &staged, &mut clock, now_ms)?;
+                stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
                 // A session that took the staging over may send again what the one before it
                 // had staged since this side said up to where: that does not go back.
                 let raised = |(origin, seq): (_, Seq)| (origin, seq.max(self.staged.get(origin)));
@@ -220,7 +221,7 @@ impl Incoming {
                 return Ok((Taken::Staged, Some(batch)));
             };
             if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
-                stage(&mut batch, chunk, &staged, &mut clock, now_ms)?;
+                stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
                 let fresh: Option<HashSet<Dot>> =
                     (!stages).then(|| chunk.events.iter().map(|(dot, _)| *dot).collect());
                 batch.promote(&last.vector, fresh.as_ref())?;
@@ -258,7 +259,7 @@ fn stage(
     chunk: &Chunk,
     staged: &Staged,
     clock: &mut HybridClock,
-    now_ms: u64,
+    wall_ms: u64,
 ) -> Result<(), StorageError> {
     let mut items = Vec::new();
     for (dot, event) in &chunk.events {
@@ -273,7 +274,7 @@ fn stage(
                 if let Ok(Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER) =
                     place::leaf_kind(place)
                 {
-                    clock.observe(split_stamp(payload)?.0, now_ms, CLOCK_AHEAD_MS);
+                    clock.observe(split_stamp(payload)?.0, wall_ms, CLOCK_AHEAD_MS);
                 }
                 items.push(Staging { dot: *dot, place, past, payload });
             }

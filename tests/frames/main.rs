@@ -134,3 +134,29 @@ fn frames_with_errors_leave_the_store_sound() {
         play(&join(&frames));
     }
 }
+
+/// Every frame of honest sessions cut at some places and with some bits flipped: other ones
+/// than above, and the same each time. `REJOIN_THOROUGH` takes all of them.
+#[test]
+fn frames_cut_and_flipped_leave_the_store_sound() {
+    let thorough = std::env::var_os("REJOIN_THOROUGH").is_some();
+    let mut taken = 0;
+    for (_, seed) in seeds() {
+        let frames: Vec<Vec<u8>> = split(&seed).iter().map(|frame| frame.to_vec()).collect();
+        for which in 0..frames.len() {
+            let len = frames[which].len();
+            // Odd, so that all bits of a byte have their turn.
+            let stride = if thorough { 1 } else { (9 * len / 20) | 1 };
+            for damage in (0..9 * len).step_by(stride) {
+                let mut frames = frames.clone();
+                match damage.checked_sub(8 * len) {
+                    Some(cut) => frames[which].truncate(cut),
+                    None => frames[which][damage / 8] ^= 1 << (damage % 8),
+                }
+                taken += u64::from(play(&join(&frames)).finished);
+            }
+        }
+    }
+    // Some bits do not matter, such as those of a nonce.
+    assert!(!thorough || taken > 0);
+}
