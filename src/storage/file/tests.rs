@@ -147,9 +147,15 @@ fn a_crash_while_taking_a_fresh_id_never_leaves_the_old_one() {
 #[test]
 fn copies_and_restores_take_a_fresh_id_once() {
     type Damage = fn(&Path, &Path);
-    let damages: [(&str, Damage); 5] = [
+    let damages: [(&str, Damage); 6] = [
         ("the data file restored in place", |path, backup| {
             std::fs::copy(backup.join("store"), path).unwrap();
+        }),
+        ("both files restored in place", |path, backup| {
+            // What the system's clock of files may take to go on.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::fs::copy(backup.join("store"), path).unwrap();
+            std::fs::copy(backup.join("store.id"), beside(path, ".id")).unwrap();
         }),
         ("the data file restored as a new file", |path, backup| {
             std::fs::remove_file(path).unwrap();
@@ -179,6 +185,7 @@ fn copies_and_restores_take_a_fresh_id_once() {
         let backup = folder.path().join("backup");
         std::fs::create_dir(&backup).unwrap();
         std::fs::copy(&path, backup.join("store")).unwrap();
+        std::fs::copy(beside(&path, ".id"), backup.join("store.id")).unwrap();
         let storage = open(&path).unwrap();
         assert_eq!(storage.identity(), Identity::Kept);
         put(&storage, b"b", Durability::Immediate).unwrap();
