@@ -100,7 +100,7 @@ pub enum PeerError {
     /// The peer names events of this replica that this replica never made. Its file was
     /// put back to an earlier state, or somebody forges.
     #[error(
-        "the peer knows event {theirs} of this replica, which has made only {own}: was the store restored from a backup?"
+        "the peer knows event {theirs} of this replica, which has made only {own}: was the store restored from a backup? Then open it under a fresh id (`Options::fresh_id`, or once without its identity file)"
     )]
     OwnFuture {
         /// The newest event of this replica that the peer names.

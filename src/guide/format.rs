@@ -101,10 +101,13 @@
 //! ```text
 //! "rejoin id" ‖ version: 1 ‖ counter ‖ previous nonce (16) ‖ next nonce (16)
 //!             ‖ inode: 0, or 1 and the number ‖ birth: 0, or 1, seconds, nanoseconds
+//!             ‖ closed: 0, or 1, seconds, nanoseconds
 //!             ‖ zeros up to byte 480 ‖ BLAKE3 of these 480 bytes (32)
 //! ```
-//! The data file's nonce is one of the two named, or the store was copied or put back, and
-//! takes a fresh name before anything is written.
+//! Closed is when the data file was last modified, noted by a session that wrote as it ends.
+//! The data file's nonce is one of the two named, it is the file noted and was not modified
+//! since, or the store was copied or put back, and takes a fresh name before anything is
+//! written.
 //!
 //! # Hashes
 //! All are BLAKE3. [`digest`](crate::digest) spells out item, block, inner node, bucket and

@@ -4,7 +4,8 @@
 //! write under a dot that a peer has already seen and forgotten is dropped there as dead. So
 //! beside the data file `FILE` stands `FILE.id`, and both hold a random nonce. Whoever copies
 //! one without the other, puts an older one back, or carries both elsewhere, is found out at
-//! the next opening: the nonces differ, or the data file is another file than the one noted.
+//! the next opening: the nonces differ, or the data file is another file than the one noted,
+//! or somebody has written to it since it was closed.
 //!
 //! # Why two nonces
 //! The obvious code changes the nonce in both files before the first write of a session. A
@@ -20,16 +21,23 @@
 //! ```text
 //! "rejoin id" ‖ version (1) ‖ counter ‖ previous nonce (16) ‖ next nonce (16)
 //!             ‖ inode (0, or 1 and the number) ‖ birth (0, or 1, seconds and nanoseconds)
+//!             ‖ closed (0, or 1, seconds and nanoseconds)
 //!             ‖ zeros up to byte 480 ‖ BLAKE3 of these 480 bytes (32)
 //! ```
 //!
 //! Numbers are varints. The slot is the counter's lowest bit; the greater counter counts. The
 //! file is also the lock between processes and handles, so it is never replaced.
 //!
+//! *Closed* is when the data file was last modified, noted once a session that wrote has
+//! closed it, and gone before the next one writes. Without it, a backup of both files that
+//! `cp` writes over them in place has the right nonce in the right file, and a new write
+//! takes the dot of one that a peer knows.
+//!
 //! # What it cannot notice
-//! Both files restored together with inode and birth time (images, snapshots of machines,
-//! containers): there the caller asks for a fresh name at each opening. And a copy made
-//! *while* the store was open, put back in place before the next session's first write.
+//! Both files restored together with inode, birth time and time of modification (images,
+//! snapshots of machines, containers, `cp -p` in place): there the caller asks for a fresh
+//! name at each opening. And a copy made *while* the store was open, or after a crash, put
+//! back in place.
 
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -50,8 +58,20 @@ const CHECKED_BYTES: usize = SLOT_BYTES - blake3::OUT_LEN;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct FileMark {
     inode: Option<u64>,
-    /// Seconds and nanoseconds since 1970.
-    born: Option<(u64, u32)>,
+    born: Option<Moment>,
+}
+
+/// Seconds and nanoseconds since 1970.
+pub(super) type Moment = (u64, u32);
+
+fn moment(time: std::io::Result<std::time::SystemTime>) -> Option<Moment> {
+    let age = time.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((age.as_secs(), age.subsec_nanos()))
+}
+
+/// When a file was last modified.
+pub(super) fn modified(metadata: &Metadata) -> Option<Moment> {
+    moment(metadata.modified())
 }
 
 impl FileMark {
@@ -60,9 +80,7 @@ impl FileMark {
         let inode = Some(std::os::unix::fs::MetadataExt::ino(metadata));
         #[cfg(not(unix))]
         let inode = None;
-        let born = metadata.created().ok();
-        let born = born.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        Self { inode, born: born.map(|age| (age.as_secs(), age.subsec_nanos())) }
+        Self { inode, born: moment(metadata.created()) }
     }
 
     /// Whether nothing that both sides know speaks against the same file.
@@ -83,12 +101,15 @@ pub(super) struct Record {
     pub(super) next: Nonce,
     /// The data file.
     pub(super) mark: FileMark,
+    /// When it was last modified, where whoever wrote has closed it.
+    pub(super) closed: Option<Moment>,
 }
 
 impl Record {
     /// Whether the data file with this nonce is the one that the record speaks of.
-    pub(super) fn names(&self, nonce: Nonce, mark: FileMark) -> bool {
-        (nonce == self.previous || nonce == self.next) && self.mark.agrees(mark)
+    pub(super) fn names(&self, nonce: Nonce, mark: FileMark, modified: Option<Moment>) -> bool {
+        let untouched = self.closed.zip(modified).is_none_or(|(closed, now)| closed == now);
+        (nonce == self.previous || nonce == self.next) && self.mark.agrees(mark) && untouched
     }
 
     fn encode(&self, counter: u64) -> Vec<u8> {
@@ -102,10 +123,12 @@ impl Record {
         if let Some(inode) = self.mark.inode {
             slot.put_varint(inode);
         }
-        slot.push(self.mark.born.is_some().into());
-        if let Some((seconds, nanoseconds)) = self.mark.born {
-            slot.put_varint(seconds);
-            slot.put_varint(nanoseconds.into());
+        for moment in [self.mark.born, self.closed] {
+            slot.push(moment.is_some().into());
+            if let Some((seconds, nanoseconds)) = moment {
+                slot.put_varint(seconds);
+                slot.put_varint(nanoseconds.into());
+            }
         }
         slot.resize(CHECKED_BYTES, 0);
         let checksum = blake3::hash(&slot);
@@ -135,14 +158,20 @@ impl Record {
         if known(&mut cursor)? {
             mark.inode = Some(cursor.varint()?);
         }
-        if known(&mut cursor)? {
-            let seconds = cursor.varint()?;
-            let nanoseconds = u32::try_from(cursor.varint()?)
-                .map_err(|_| cursor.wrong(Problem::Other("nanoseconds above 32 bits")))?;
-            mark.born = Some((seconds, nanoseconds));
-        }
-        Ok((counter, Self { previous, next, mark }))
+        mark.born = take_moment(&mut cursor)?;
+        let closed = take_moment(&mut cursor)?;
+        Ok((counter, Self { previous, next, mark, closed }))
     }
+}
+
+fn take_moment(cursor: &mut Cursor<'_>) -> Result<Option<Moment>, DecodeError> {
+    if !known(cursor)? {
+        return Ok(None);
+    }
+    let seconds = cursor.varint()?;
+    let nanoseconds = u32::try_from(cursor.varint()?)
+        .map_err(|_| cursor.wrong(Problem::Other("nanoseconds above 32 bits")))?;
+    Ok(Some((seconds, nanoseconds)))
 }
 
 fn known(cursor: &mut Cursor<'_>) -> Result<bool, DecodeError> {
@@ -275,7 +304,7 @@ mod tests {
 
     fn record(n: u8) -> Record {
         let mark = FileMark { inode: Some(u64::MAX), born: Some((u64::MAX, 999_999_999)) };
-        Record { previous: [n; 16], next: [n + 1; 16], mark }
+        Record { previous: [n; 16], next: [n + 1; 16], mark, closed: mark.born }
     }
 
     #[test]

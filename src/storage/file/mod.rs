@@ -58,8 +58,8 @@ impl Default for FileOptions {
 /// # Identity
 /// The store notices at opening that its file was copied or put back from a backup, and
 /// takes a fresh [`ReplicaId`] before anything is written: see [`Storage::identity`].
-/// A copy made while the store was open and put back in place, over the same file, before
-/// anything was written in a later session is *not* noticed here.
+/// *Not* noticed is a copy of both files put back in place, over the same files, with its
+/// time of modification, or one that was made while the store was open or after a crash.
 ///
 /// # Failures
 /// A write that fails on the disk leaves the store readable, and every write after it fails
@@ -82,6 +82,13 @@ struct Inner {
     replica: ReplicaId,
     identity: Identity,
     plan: Plan,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let session = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        open::close(&mut self.engine, session);
+    }
 }
 
 impl Inner {

@@ -19,7 +19,7 @@ use super::tables::{Definition, definition};
 use super::{FileOptions, Inner};
 use crate::causal::ReplicaId;
 use crate::codec::{Cursor, DecodeError, Put};
-use crate::storage::identity::{FileMark, IdFile, Nonce, Record, beside, io};
+use crate::storage::identity::{FileMark, IdFile, Moment, Nonce, Record, beside, io, modified};
 use crate::storage::{Entropy, Identity, StorageError, Table};
 
 /// The newest format of the data file that this version reads, and the one it writes.
@@ -92,13 +92,36 @@ pub(super) struct Engine {
     /// The data file, to ask its length.
     pub(super) file: File,
     mark: FileMark,
+    /// When the data file had been modified last as this opened it.
+    modified: Option<Moment>,
+}
+
+impl Engine {
+    fn close(&mut self) {
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        self.health.clean_up("closing the store", || drop(database));
+    }
 }
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        self.health.clean_up("closing the store", || drop(database));
+        self.close();
     }
+}
+
+/// Closes, and notes when the data file was written last: a backup that somebody puts back
+/// over it is younger. Without a note, as after a failure, nothing is told by its age.
+pub(super) fn close(engine: &mut Engine, session: &mut Session) {
+    engine.close();
+    if !session.armed || engine.health.writable().is_err() {
+        return;
+    }
+    // Synced first, so that no power cut leaves a note of a time that the file never had.
+    let Ok(metadata) = engine.file.sync_all().and_then(|()| engine.file.metadata()) else {
+        return;
+    };
+    let (nonce, mark, closed) = (session.nonce, engine.mark, modified(&metadata));
+    let _ = session.id.write(Record { previous: nonce, next: nonce, mark, closed });
 }
 
 /// What is to be done about the identity before the first write, under the writers' lock.
@@ -160,7 +183,7 @@ fn open_existing(
     let engine = start(path, file, options, plan)?;
     let (previous, nonce) = engine.own_rows()?;
     let fresh = draw(entropy);
-    let known = id.record().is_some_and(|record| record.names(nonce, engine.mark));
+    let known = id.record().is_some_and(|record| record.names(nonce, engine.mark, engine.modified));
     if known && !options.fresh_id {
         let identity = Identity::Kept;
         return Ok(Opened { engine, replica: previous, identity, nonce, fresh });
@@ -169,7 +192,7 @@ fn open_existing(
     let renamed = engine.open_gate().and_then(|()| {
         // The old nonce is not named: should we crash before the data file has the fresh
         // name, it must still count as a copy.
-        id.write(Record { previous: fresh, next: fresh, mark: engine.mark })?;
+        id.write(Record { previous: fresh, next: fresh, mark: engine.mark, closed: None })?;
         plan.reached(Step::FreshAnnounced)?;
         engine.commit_own(&[(NONCE_KEY, &fresh), (REPLICA_KEY, replica.as_bytes())])?;
         plan.reached(Step::FreshCommitted)
@@ -207,7 +230,7 @@ fn create(
         ])?;
         plan.reached(Step::TempFilled)?;
         // Before the store has its name: no moment at which it stands there unannounced.
-        id.write(Record { previous: nonce, next: nonce, mark: engine.mark })?;
+        id.write(Record { previous: nonce, next: nonce, mark: engine.mark, closed: None })?;
         sync_folder(path)?;
         plan.reached(Step::TempAnnounced)?;
         if exists(path)? {
@@ -228,13 +251,13 @@ pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result
     }
     let (nonce, fresh, mark) = (session.nonce, session.fresh, engine.mark);
     let armed = engine.open_gate().and_then(|()| {
-        session.id.write(Record { previous: nonce, next: fresh, mark })?;
+        session.id.write(Record { previous: nonce, next: fresh, mark, closed: None })?;
         plan.reached(Step::ArmAnnounced)?;
         // A commit of its own, without the caller's rows: until the identity file names the
         // new nonce alone, a copy with the old one passes for the original, and must be.
         engine.commit_own(&[(NONCE_KEY, &fresh)])?;
         plan.reached(Step::ArmCommitted)?;
-        session.id.write(Record { previous: fresh, next: fresh, mark })?;
+        session.id.write(Record { previous: fresh, next: fresh, mark, closed: None })?;
         plan.reached(Step::ArmFinished)
     });
     engine.or_fail(armed)?;
@@ -252,7 +275,8 @@ fn start(
 ) -> Result<Engine, StorageError> {
     let doing = "opening the store";
     let failed = |source| io(path, doing, source);
-    let mark = FileMark::of(&file.metadata().map_err(failed)?);
+    let metadata = file.metadata().map_err(failed)?;
+    let (mark, modified) = (FileMark::of(&metadata), modified(&metadata));
     let kept = file.try_clone().map_err(failed)?;
     let mut builder = Database::builder();
     builder.set_cache_size(options.cache_bytes);
@@ -265,7 +289,7 @@ fn start(
         catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(Gated(gate.clone()))))
             .map_err(|payload| engine_panic(doing, &*payload))?;
     let database = opened.map_err(|error| health.translate(doing, error.into()))?;
-    Ok(Engine { health, database: RwLock::new(Some(database)), file: kept, mark })
+    Ok(Engine { health, database: RwLock::new(Some(database)), file: kept, mark, modified })
 }
 
 impl Engine {

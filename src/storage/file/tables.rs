@@ -63,8 +63,10 @@ fn visit_rows<'t>(
             };
             let Some(row) = next else { return Ok(()) };
             let (key, value) = row?;
+            // Still the engine: in a damaged page these reach beyond its end.
+            let (key, value) = (key.value(), value.value());
             visiting.set(true);
-            let flow = visit(key.value(), value.value());
+            let flow = visit(key, value);
             visiting.set(false);
             if flow.is_break() {
                 return Ok(());

@@ -147,9 +147,15 @@ fn a_crash_while_taking_a_fresh_id_never_leaves_the_old_one() {
 #[test]
 fn copies_and_restores_take_a_fresh_id_once() {
     type Damage = fn(&Path, &Path);
-    let damages: [(&str, Damage); 5] = [
+    let damages: [(&str, Damage); 6] = [
         ("the data file restored in place", |path, backup| {
             std::fs::copy(backup.join("store"), path).unwrap();
+        }),
+        ("both files restored in place", |path, backup| {
+            // What the system's clock of files may take to go on.
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::fs::copy(backup.join("store"), path).unwrap();
+            std::fs::copy(backup.join("store.id"), beside(path, ".id")).unwrap();
         }),
         ("the data file restored as a new file", |path, backup| {
             std::fs::remove_file(path).unwrap();
@@ -179,6 +185,7 @@ fn copies_and_restores_take_a_fresh_id_once() {
         let backup = folder.path().join("backup");
         std::fs::create_dir(&backup).unwrap();
         std::fs::copy(&path, backup.join("store")).unwrap();
+        std::fs::copy(beside(&path, ".id"), backup.join("store.id")).unwrap();
         let storage = open(&path).unwrap();
         assert_eq!(storage.identity(), Identity::Kept);
         put(&storage, b"b", Durability::Immediate).unwrap();
@@ -194,6 +201,42 @@ fn copies_and_restores_take_a_fresh_id_once() {
         let storage = open(&path).unwrap();
         assert_eq!((storage.identity(), storage.replica()), (Identity::Kept, replica), "{what}");
     }
+}
+
+#[test]
+fn a_scan_of_damaged_pages_is_an_error_and_no_panic() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let storage = open(&path).unwrap();
+    for n in 0..40_u8 {
+        put(&storage, &[n; 30], Durability::Eventual).unwrap();
+    }
+    put(&storage, b"last", Durability::Immediate).unwrap();
+    drop(storage);
+    let sound = std::fs::read(&path).unwrap();
+    let mut failures = 0;
+    // Bits of the lengths that stand ahead of a page's rows, wherever the pages are.
+    for page in (1..sound.len() / 4096).map(|page| page * 4096) {
+        for byte in (4..40).step_by(4) {
+            let mut damaged = sound.clone();
+            damaged[page + byte + 1] ^= 0x40;
+            if sound[page..page + 4096].iter().all(|&byte| byte == 0) {
+                continue;
+            }
+            std::fs::write(&path, &damaged).unwrap();
+            let Ok(storage) = open(&path) else { continue };
+            let scanned = storage.read().and_then(|rows| {
+                rows.scan(
+                    Table::Items,
+                    crate::storage::KeyRange { from: &[], to: None },
+                    crate::storage::Order::Ascending,
+                    &mut |_, _| std::ops::ControlFlow::Continue(()),
+                )
+            });
+            failures += usize::from(scanned.is_err());
+        }
+    }
+    assert!(failures > 0);
 }
 
 #[test]
