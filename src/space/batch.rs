@@ -351,6 +351,13 @@ impl<'t> Batch<'t> {
                 };
                 let (past, _) =
                     split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+                // Whatever its past says, an item does not replace itself.
+                let before = |(r, seq): (ReplicaId, Seq)| match r == dot.replica {
+                    true => (r, seq.min(dot.seq.prev())),
+                    false => (r, seq),
+                };
+                let past: VersionVector =
+                    past.iter().map(before).filter(|(_, seq)| !seq.is_zero()).collect();
                 covered.entry(row.place.to_vec()).or_default().join(&past);
             }
             b.remove_all_covered(&covered)

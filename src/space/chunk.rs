@@ -353,13 +353,7 @@ fn take_group(
         };
         let apart = || here.wrong(Problem::Other("a run of removals in two parts"));
         let event = match header & 3 {
-            ITEM => {
-                let item = take_item(cursor, origins, last_place)?;
-                if item.replaces(origin) >= dot.seq {
-                    return Err(here.wrong(Problem::Other("an item that replaces itself")));
-                }
-                item
-            }
+            ITEM => take_item(cursor, origins, last_place)?,
             PREFIX => {
                 let prefix = Prefix::from_bytes(cursor.bytes(limits::PLACE_BYTES)?)?;
                 let past = origins.take_vector(cursor, limits::REMOVAL_ORIGINS)?;
