@@ -29,6 +29,10 @@ pub const CHUNK_BYTES: usize = 256 * KIB;
 /// bounds what the receiver does for them.
 pub const CHUNK_EVENTS: usize = 65_536;
 
+/// Bytes of the places in one chunk, written out, at most: a place that begins like the one
+/// before it travels in a few bytes. Four times what the sender counts as a chunk.
+pub const CHUNK_PLACE_BYTES: usize = 4 * CHUNK_BYTES;
+
 /// Seq of an event in a chunk, at most: the gap before it shares a 64-bit number with a tag
 /// of two bits. A replica that makes a million events a second gets there in 146,000 years.
 pub const EVENT_SEQ: crate::causal::Seq = crate::causal::Seq::new(u64::MAX >> 2);

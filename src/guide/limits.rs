@@ -21,6 +21,7 @@
 //! | past of a removal record | 256 origins | above, no record is written, and the proof finds what went |
 //! | own rows of a counter | 8 | then they fold into one |
 //! | new spaces | 100,000 for one connection | a space costs a row for ever |
+//! | places in a chunk, written out | 1 MiB | a place that begins like the one before takes a few bytes |
 //! | commits remembered by number | 65,536 for each space | for those who follow changes |
 //! | peers with a remembered base | 64 for each space | any other peer is told the whole vector |
 //!

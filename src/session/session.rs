@@ -38,7 +38,7 @@ pub struct Session {
     spaces: BTreeMap<u64, SpaceSync>,
     /// Spaces that may have something to send; those that wait for the window.
     ready: VecDeque<u64>,
-    stalled: Vec<u64>,
+    stalled: BTreeSet<u64>,
     waiting: BTreeSet<u64>,
     retry_at_ms: Option<u64>,
     under_way: u64,
@@ -86,7 +86,7 @@ impl Session {
             next_id: u64::from(!opener),
             spaces: BTreeMap::new(),
             ready: VecDeque::new(),
-            stalled: Vec::new(),
+            stalled: BTreeSet::new(),
             waiting: BTreeSet::new(),
             retry_at_ms: None,
             under_way: 0,
@@ -281,7 +281,7 @@ impl Session {
         };
         work(sync, &mut around)?;
         if self.under_way < under_way {
-            self.ready.extend(self.stalled.drain(..));
+            self.ready.extend(core::mem::take(&mut self.stalled));
         }
         if sync.waits() {
             self.waiting.insert(id);
@@ -388,7 +388,9 @@ impl Session {
                     self.ready.push_back(id);
                     return Ok(Some(message));
                 }
-                Poll::Window => self.stalled.push(id),
+                Poll::Window => {
+                    self.stalled.insert(id);
+                }
                 Poll::Idle => self.retire(id),
             }
         }

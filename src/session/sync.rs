@@ -38,6 +38,10 @@ pub(super) const WINDOW_CHUNKS: u64 = 4;
 /// Proofs made again because there was news, before the digests are walked.
 const NEWS_ROUNDS: u8 = 3;
 
+/// Proofs, steps of walks and ends of deltas from the peer, at most: several times what three
+/// rounds of news and three walks of ten levels can take. A session ends.
+const TURNS: u16 = 256;
+
 /// Walks, before two replicas are said to differ for good.
 const WALKS: u8 = 3;
 
@@ -116,6 +120,9 @@ pub(super) struct SpaceSync {
     inbox: VecDeque<Message>,
     rounds: u8,
     walks: u8,
+    turns: u16,
+    /// Whether the peer has asked for the vector.
+    vector_wanted: bool,
     /// The cut of the last walk.
     walked: VersionVector,
     /// Whether claims dropped anything here since it began.
@@ -189,6 +196,8 @@ impl SpaceSync {
             inbox: VecDeque::new(),
             rounds: 0,
             walks: 0,
+            turns: 0,
+            vector_wanted: false,
             walked: VersionVector::new(),
             dropped: false,
             blocks: Vec::new(),
@@ -365,6 +374,7 @@ impl SpaceSync {
         if self.end.is_some() {
             return Ok(()); // sent before the peer knew
         }
+        self.check_turn(&message)?;
         if self.waits() {
             // The peer has no more chunks under way than the window allows.
             if self.inbox.len() as u64 > 2 * WINDOW_CHUNKS {
@@ -375,6 +385,36 @@ impl SpaceSync {
         }
         if let Some(back) = self.act(message, around)? {
             self.inbox.push_back(back);
+        }
+        Ok(())
+    }
+
+    /// Refuses what would make one small message after another cost a proof, a walk or a
+    /// commit each: answers to what was not sent yet, more chunks than the window allows,
+    /// and a talk without end.
+    fn check_turn(&mut self, message: &Message) -> Result<(), Error> {
+        let speaks = |m: &&Message| {
+            matches!(m, Message::Proof { .. } | Message::Again { .. } | Message::Nodes { .. })
+        };
+        let taken = |m: &&Message| matches!(m, Message::Taken { .. });
+        match message {
+            Message::Chunk { chunk, .. } if chunk.last.is_none() => {
+                if self.queue.iter().filter(taken).count() as u64 >= WINDOW_CHUNKS {
+                    return Err(protocol("more chunks than the window allows"));
+                }
+                return Ok(());
+            }
+            Message::Chunk { .. } => {}
+            message if speaks(&message) => {
+                if self.queue.iter().any(|queued| speaks(&queued)) {
+                    return Err(protocol("an answer to what was not sent yet"));
+                }
+            }
+            _ => return Ok(()),
+        }
+        self.turns += 1;
+        if self.turns > TURNS {
+            return Err(protocol("a proof that comes to no end"));
         }
         Ok(())
     }
@@ -391,7 +431,8 @@ impl SpaceSync {
             {
                 self.take_answer(&standing, around)?;
             }
-            (Message::WantVector { .. }, _) => {
+            (Message::WantVector { .. }, _) if !self.vector_wanted => {
+                self.vector_wanted = true;
                 let vector = self.mine.clone();
                 self.queue.push_back(Message::Vector { space: self.id, vector });
             }

@@ -15,6 +15,7 @@ use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
 use crate::digest::{ItemHash, Marks};
 use crate::storage::{Order, StorageError, Table, Write};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -25,6 +26,9 @@ pub(super) struct Staging<'c> {
     pub(super) past: &'c VersionVector,
     pub(super) payload: &'c [u8],
 }
+
+/// What is replaced or removed: by prefix the past that covers it.
+type Covered = BTreeMap<Vec<u8>, VersionVector>;
 
 /// The changes of one commit of one space, while they are made.
 pub(super) struct Batch<'t> {
@@ -177,12 +181,11 @@ impl<'t> Batch<'t> {
         Ok(true)
     }
 
-    /// Takes away every item beneath `prefix` that `past` covers, except `spared`.
+    /// Takes away every item beneath `prefix` that `past` covers.
     pub(super) fn remove_covered(
         &mut self,
         prefix: &[u8],
         past: &VersionVector,
-        spared: Option<Dot>,
     ) -> Result<(), StorageError> {
         let mut from = item_key(self.space, prefix, None);
         let to = after(&from);
@@ -191,7 +194,7 @@ impl<'t> Batch<'t> {
             let mut wrong = None;
             self.rows.scan(Table::Items, range(&from, &to), Order::Ascending, &mut |key, _| {
                 match dot_of_key(key) {
-                    Ok(dot) if past.contains(dot) && Some(dot) != spared => {
+                    Ok(dot) if past.contains(dot) => {
                         dead.push((key.to_vec(), dot));
                     }
                     Ok(_) => {}
@@ -216,19 +219,6 @@ impl<'t> Batch<'t> {
             if whole {
                 return Ok(());
             }
-        }
-    }
-
-    /// Does what a removal record says.
-    pub(super) fn apply_removal(&mut self, removal: &Removal) -> Result<(), StorageError> {
-        match removal {
-            Removal::Dots(dots) => {
-                for dot in dots {
-                    self.remove_dot(*dot)?;
-                }
-                Ok(())
-            }
-            Removal::Prefix { prefix, past } => self.remove_covered(prefix.as_bytes(), past, None),
         }
     }
 
@@ -347,30 +337,56 @@ impl<'t> Batch<'t> {
     }
 
     fn each_item_with_past(&mut self, run: Run) -> Result<(), StorageError> {
-        self.each_row_of(Table::Dots, run, |b, dot, value| {
-            let row = split_dot_value(value).map_err(|e| corrupt(Table::Dots, value, e))?;
-            if !row.has_past {
-                return Ok(());
-            }
-            let key = item_key(b.space, row.place, Some(dot));
-            let Some(value) = b.rows.get(Table::Items, &key)? else {
-                // The past of an earlier row of this pass may have taken it away.
-                return match b.rows.get(Table::Dots, &dot_key(b.space, dot))? {
-                    None => Ok(()),
-                    Some(_) => Err(corrupt(Table::Items, &key, "a dot whose item is gone")),
+        self.each_pass_of(Table::Dots, run, |b, rows| {
+            let mut covered = Covered::new();
+            for (key, value) in rows {
+                let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
+                let row = split_dot_value(value).map_err(|e| corrupt(Table::Dots, value, e))?;
+                if !row.has_past {
+                    continue;
+                }
+                let key = item_key(b.space, row.place, Some(dot));
+                let Some(value) = b.rows.get(Table::Items, &key)? else {
+                    return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
                 };
-            };
-            let (past, _) = split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
-            b.remove_covered(row.place, &past, Some(dot))
+                let (past, _) =
+                    split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+                // Whatever its past says, an item does not replace itself.
+                let before = |(r, seq): (ReplicaId, Seq)| match r == dot.replica {
+                    true => (r, seq.min(dot.seq.prev())),
+                    false => (r, seq),
+                };
+                let past: VersionVector =
+                    past.iter().map(before).filter(|(_, seq)| !seq.is_zero()).collect();
+                covered.entry(row.place.to_vec()).or_default().join(&past);
+            }
+            b.remove_all_covered(&covered)
         })
     }
 
     fn each_record(&mut self, run: Run) -> Result<(), StorageError> {
-        self.each_row_of(Table::Removals, run, |b, _, value| {
-            let removal =
-                Removal::from_row(value).map_err(|e| corrupt(Table::Removals, value, e))?;
-            b.apply_removal(&removal)
+        self.each_pass_of(Table::Removals, run, |b, rows| {
+            let mut covered = Covered::new();
+            for (_, value) in rows {
+                match Removal::from_row(value).map_err(|e| corrupt(Table::Removals, value, e))? {
+                    Removal::Dots(dots) => {
+                        for dot in dots {
+                            b.remove_dot(dot)?;
+                        }
+                    }
+                    Removal::Prefix { prefix, past } => {
+                        covered.entry(prefix.as_bytes().to_vec()).or_default().join(&past);
+                    }
+                }
+            }
+            b.remove_all_covered(&covered)
         })
+    }
+
+    /// Takes away what is covered, each prefix in one scan: thousands of siblings, or of
+    /// records about one prefix, must not each scan all the others.
+    fn remove_all_covered(&mut self, covered: &Covered) -> Result<(), StorageError> {
+        covered.iter().try_for_each(|(prefix, past)| self.remove_covered(prefix, past))
     }
 
     /// Goes through the rows of a run of dots in bounded passes; the work may delete rows.
@@ -380,13 +396,25 @@ impl<'t> Batch<'t> {
         run: Run,
         mut work: impl FnMut(&mut Self, Dot, &[u8]) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
+        self.each_pass_of(table, run, |b, rows| {
+            rows.iter().try_for_each(|(key, value)| {
+                let dot = dot_of_key(key).map_err(|e| corrupt(table, key, e))?;
+                work(b, dot, value)
+            })
+        })
+    }
+
+    /// The same, a pass at a time.
+    fn each_pass_of(
+        &mut self,
+        table: Table,
+        run: Run,
+        mut work: impl FnMut(&mut Self, &[(Vec<u8>, Vec<u8>)]) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
         let (mut from, to) = run_range(self.space, run);
         loop {
             let (found, whole) = batch(self.rows, table, &from, &to, PASS_ROWS)?;
-            for (key, value) in &found {
-                let dot = dot_of_key(key).map_err(|e| corrupt(table, key, e))?;
-                work(self, dot, value)?;
-            }
+            work(self, &found)?;
             match found.last() {
                 Some((last, _)) if !whole => {
                     from.clone_from(last);

@@ -43,6 +43,21 @@ pub(crate) enum Event {
     Removal(Removal),
 }
 
+impl Event {
+    /// The greatest seq of an origin that it names as replaced or removed.
+    pub(super) fn replaces(&self, origin: ReplicaId) -> Seq {
+        match self {
+            Self::Item { past, .. } | Self::Removal(Removal::Prefix { past, .. }) => {
+                past.get(origin)
+            }
+            Self::Removal(Removal::Dots(dots)) => {
+                let own = dots.iter().filter(|dot| dot.replica == origin);
+                own.map(|dot| dot.seq).max().unwrap_or(Seq::ZERO)
+            }
+        }
+    }
+}
+
 /// What is live in one block of 256 events, as the sender of a last chunk has it: what the
 /// receiver holds there beside these, within the cut that both agreed on, is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +145,7 @@ impl Chunk {
         }
         let origins = Origins::new(origins);
         let mut chunk = Self::default();
-        let mut last_place = Vec::new();
+        let mut last_place = LastPlace { bytes: Vec::new(), room: limits::CHUNK_PLACE_BYTES };
         let mut upto = Vec::new();
         for _ in 0..cursor.count(3, limits::VECTOR_REPLICAS)? {
             let (origin, to) = (origins.take(cursor)?, cursor.seq()?);
@@ -302,7 +317,7 @@ fn take_group(
     origins: &Origins,
     origin: ReplicaId,
     upto: Seq,
-    last_place: &mut Vec<u8>,
+    last_place: &mut LastPlace,
     events: &mut Vec<(Dot, Event)>,
 ) -> Result<(), DecodeError> {
     let here = cursor.clone();
@@ -394,12 +409,19 @@ fn take_group(
     Ok(())
 }
 
+/// The place of the last item read, and the bytes that those to come may have in all.
+struct LastPlace {
+    bytes: Vec<u8>,
+    room: usize,
+}
+
 fn take_item(
     cursor: &mut Cursor<'_>,
     origins: &Origins,
-    last_place: &mut Vec<u8>,
+    last_place: &mut LastPlace,
 ) -> Result<Event, DecodeError> {
     let here = cursor.clone();
+    let LastPlace { bytes: last_place, room } = last_place;
     let shared = cursor.varint()?;
     if shared > last_place.len() as u64 {
         return Err(here.wrong(Problem::Other("shares more of the last place than there is")));
@@ -412,6 +434,9 @@ fn take_item(
     }
     last_place.truncate(shared as usize);
     last_place.extend_from_slice(suffix);
+    *room = room
+        .checked_sub(last_place.len())
+        .ok_or_else(|| here.wrong(Problem::Other("places that take more room than a chunk may")))?;
     let past = origins.take_vector(cursor, limits::REMOVAL_ORIGINS)?;
     let payload = cursor.bytes(limits::VALUE_BYTES + super::change::STAMP_BYTES)?;
     let kind = place::leaf_kind(last_place)?;

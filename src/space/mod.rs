@@ -82,7 +82,11 @@ mod view;
 
 pub(crate) use bases::VectorHash;
 pub(crate) use chunk::Chunk;
+#[cfg(test)]
+pub(crate) use chunk::{Event, Last};
 pub(crate) use news::Outgoing;
+#[cfg(test)]
+pub(crate) use rows::Removal;
 pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
 
 pub use check::CheckReport;

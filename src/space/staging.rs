@@ -171,7 +171,9 @@ impl Incoming {
         let own = self.space.store.replica();
         let stated = chunk.upto.get(own);
         let last = chunk.last.as_ref().map_or(Seq::ZERO, |last| last.vector.get(own));
-        check_own_future(&self.space, stated.max(last))?;
+        // A past too: passed on, it would take away what this replica is still to write.
+        let replaced = chunk.events.iter().map(|(_, event)| event.replaces(own)).max();
+        check_own_future(&self.space, stated.max(last).max(replaced.unwrap_or(Seq::ZERO)))?;
         let Some(last) = &chunk.last else { return Ok(()) };
         let seen = self.space.snapshot()?.vector;
         let beyond = |e: &(ReplicaId, Seq)| e.1 > last.vector.get(e.0).max(seen.get(e.0));
