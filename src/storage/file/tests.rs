@@ -215,9 +215,9 @@ fn a_scan_of_damaged_pages_is_an_error_and_no_panic() {
     drop(storage);
     let sound = std::fs::read(&path).unwrap();
     let mut failures = 0;
-    // Bits of the lengths that stand ahead of a page's rows, wherever the pages are.
+    // Bits of the ends of values that stand ahead of the rows, wherever their page is.
     for page in (1..sound.len() / 4096).map(|page| page * 4096) {
-        for byte in (4..40).step_by(4) {
+        for byte in (168..240).step_by(12) {
             let mut damaged = sound.clone();
             damaged[page + byte + 1] ^= 0x40;
             if sound[page..page + 4096].iter().all(|&byte| byte == 0) {
