@@ -6,7 +6,7 @@ use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, Prefix, limits};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError};
-use crate::space::{Chunk, Event, Last, Removal, Store, VectorHash};
+use crate::space::{Chunk, Claim, Event, Last, Removal, Store, VectorHash};
 
 const EVIL: ReplicaId = ReplicaId::from_bytes([0xee; 16]);
 const THIRD: ReplicaId = ReplicaId::from_bytes([0x33; 16]);
@@ -372,4 +372,18 @@ fn sixteen_threads_write_read_and_meet() {
         [0, 1].map(|n: usize| stores[n].space("main").unwrap().counter("count").get().unwrap());
     assert_eq!(counts[0], counts[1]);
     assert!(counts[0] > 0);
+}
+
+#[test]
+fn claims_without_a_walk_delete_nothing() {
+    let store = Store::in_memory();
+    put(&store, "a");
+    let theirs = vector(&[(EVIL, 1)]);
+    let mut session = accepted(&store, &theirs);
+    let claim = Claim { origin: store.replica(), block: 0, bits: [0; 32] };
+    let last = Last { vector: theirs, claims: vec![claim] };
+    let error = send(&mut session, Chunk { last: Some(last), ..Chunk::default() }).unwrap_err();
+    assert!(matches!(error, Error::Peer(PeerError::Protocol { .. })), "{error}");
+    assert_eq!(keys(&store), ["a"]);
+    sound(&store);
 }

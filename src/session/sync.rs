@@ -495,6 +495,11 @@ impl SpaceSync {
         let Some(incoming) = &mut self.incoming else {
             return Err(protocol("a chunk before the answer"));
         };
+        // Only a walk, which only a failed proof begins, shows what there is to claim.
+        let claims = chunk.last.as_ref().is_some_and(|last| !last.claims.is_empty());
+        if claims && self.phase != Phase::Walk {
+            return Err(protocol("claims without a walk"));
+        }
         let repaired = match incoming.take(&chunk, &self.cut, around.now_ms)? {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {

@@ -83,7 +83,7 @@ mod view;
 pub(crate) use bases::VectorHash;
 pub(crate) use chunk::Chunk;
 #[cfg(test)]
-pub(crate) use chunk::{Event, Last};
+pub(crate) use chunk::{Claim, Event, Last};
 pub(crate) use news::Outgoing;
 #[cfg(test)]
 pub(crate) use rows::Removal;
