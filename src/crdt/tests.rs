@@ -19,10 +19,10 @@ crate::crdt_laws! {
     rw_sets: RwSet<Few>;
     ew_flags: EwFlag;
     dw_flags: DwFlag;
-    maps_of_registers: OrMap<Few, LwwRegister<u8>>, 2_000;
-    maps_of_counters: OrMap<Few, PnCounter>, 2_000;
-    maps_of_sets: OrMap<Few, RwSet<Few>>, 2_000;
-    maps_of_flags: OrMap<Few, EwFlag>, 2_000;
+    maps_of_registers: OrMap<Few, LwwRegister<u8>>;
+    maps_of_counters: OrMap<Few, PnCounter>;
+    maps_of_sets: OrMap<Few, RwSet<Few>>;
+    maps_of_flags: OrMap<Few, EwFlag>;
     maps_of_maps: Nested;
 }
 
