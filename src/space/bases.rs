@@ -98,9 +98,9 @@ impl Space {
         if self.base_with(None)? == Some(hash) && self.base_with(Some(peer))? == Some(hash) {
             return Ok(());
         }
-        let _writer = self.store.shared.writer()?;
+        let mut writer = self.store.shared.writer()?;
         let name = &self.shared.name;
-        self.store.shared.storage.write(Durability::Eventual, &mut |rows| {
+        writer.commit(Durability::Eventual, &mut |rows| {
             let Some(space) = number_of(rows, name)? else { return Ok(Verdict::Abort) };
             let mut met = Met::all(rows, space)?;
             let at = met.last().map_or(1, |last| last.at.saturating_add(1));

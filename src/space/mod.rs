@@ -79,6 +79,7 @@ mod tx;
 #[cfg(test)]
 pub(crate) mod vectors;
 mod view;
+mod writer;
 
 pub(crate) use bases::VectorHash;
 pub(crate) use chunk::Chunk;

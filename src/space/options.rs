@@ -33,6 +33,11 @@ pub struct Options {
     /// Makes a new store where there is no file: yes at first. Where not, a file that is
     /// missing is an error.
     pub create: bool,
+    /// Lets writes return before the disk has them: no at first. A power cut may then take the
+    /// newest of them, whole transactions from the end; [`Store::flush`](super::Store::flush)
+    /// waits for all, closing the store does, and so does every thousandth write or so.
+    /// Reading here shows them at once; a session flushes before it shows them to a peer.
+    pub relaxed: bool,
     /// What only simulated worlds set otherwise.
     pub(crate) tuning: Tuning,
 }
@@ -77,6 +82,7 @@ impl Options {
             cache_bytes: 64 * MIB,
             fresh_id: false,
             create: true,
+            relaxed: false,
             tuning: Tuning::default(),
         }
     }
@@ -106,6 +112,7 @@ impl core::fmt::Debug for Options {
             .field("past_origins", &self.past_origins)
             .field("cache_bytes", &self.cache_bytes)
             .field("fresh_id", &self.fresh_id)
+            .field("relaxed", &self.relaxed)
             .finish_non_exhaustive()
     }
 }

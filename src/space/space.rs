@@ -9,10 +9,11 @@ use super::rows::{Which, read_state, read_vector};
 use super::store::{Store, lock, number_of, number_space, save_clock};
 use super::tx::Tx;
 use super::view::{Snapshot, View};
+use super::writer::WriterGuard;
 use crate::causal::{ReplicaId, Seq, VersionVector};
 use crate::digest::{self, RootHash};
 use crate::error::Error;
-use crate::storage::{Durability, Read, StorageError, Verdict, Write};
+use crate::storage::{Durability, Overlay, Read, StorageError, Verdict, Write};
 
 /// A set of keys that replicates as one unit, under one version vector.
 ///
@@ -79,15 +80,32 @@ impl SpaceShared {
         }
         Ok(vector)
     }
+}
 
-    fn committed(&self, base: Arc<VersionVector>, finished: Finished) {
-        let mut kept = lock(&self.vector);
-        *kept = None;
-        let mut vector = base;
-        if !finished.risen.is_empty() {
-            Arc::make_mut(&mut vector).join(&finished.risen);
+/// What a space's handles are to know once a commit is there.
+pub(super) struct Noted {
+    space: Arc<SpaceShared>,
+    commit: u64,
+    /// The vector before it, and what rose above that.
+    pub(super) vector: Arc<VersionVector>,
+    risen: VersionVector,
+}
+
+impl Noted {
+    /// Brings the vector up to the commit.
+    pub(super) fn rise(&mut self) {
+        if !self.risen.is_empty() {
+            Arc::make_mut(&mut self.vector).join(&core::mem::take(&mut self.risen));
         }
-        *kept = Some((finished.commit, vector));
+    }
+
+    /// The commit is there.
+    pub(super) fn note(mut self) {
+        let space = self.space.clone();
+        let mut kept = lock(&space.vector);
+        *kept = None; // so that nobody else holds the vector, and it need not be copied
+        self.rise();
+        *kept = Some((self.commit, self.vector));
     }
 }
 
@@ -128,7 +146,11 @@ impl Space {
 
     /// Runs a transaction: all that the closure changes is committed as one, here and at
     /// every replica it reaches, and is on disk when this returns. Where the closure fails
-    /// or panics, nothing of it happened. Other writers of the store wait meanwhile.
+    /// or panics, nothing of it happened.
+    ///
+    /// Closures run one at a time in the whole store; the wait for the disk is shared: threads
+    /// that write at the same time return from one commit. So many threads write many times as
+    /// much as one, and a closure should not wait for anything slow.
     ///
     /// # Errors
     /// What the closure returned; or the storage failed, or this is within a write.
@@ -171,10 +193,16 @@ impl Space {
     ) -> Result<R, E> {
         let shared = &self.store.shared;
         let replica = self.store.replica();
-        let mut guard = shared.writer().map_err(E::from)?;
+        let _inside = shared.writers.enter();
+        let mut guard = shared.writer_beside_group().map_err(E::from)?;
         let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
-        let mut clock = guard.writer.clock;
-        let done = self.in_batch::<R, E>(Durability::Immediate, |batch| {
+        let mut clock = guard.clock;
+        let grouped = !shared.options.relaxed && !shared.writers.alone(&guard);
+        let durability = match shared.options.relaxed {
+            true => guard.relax(),
+            false => Durability::Immediate,
+        };
+        let ran = self.in_turn::<R, E>(&mut guard, grouped, durability, |batch| {
             let (done, change) = work(Change {
                 batch,
                 replica,
@@ -193,48 +221,55 @@ impl Space {
                 clock = change.clock;
             }
             Ok((done, Some(batch)))
-        })?;
-        guard.writer.clock = clock;
+        });
+        guard.clock = clock;
+        let group = guard.gathering();
+        drop(guard);
+        let done = ran?;
+        if let Some(group) = group {
+            shared.settle(group).map_err(E::from)?;
+        }
         Ok(done)
     }
 
-    /// Runs work on a batch in a write transaction and commits the batch it hands back.
-    /// The caller holds the right to write.
-    pub(super) fn in_batch<R, E: From<Error>>(
+    /// Runs work with the group of writers that gathers, or in a transaction of its own.
+    fn in_turn<R, E: From<Error>>(
         &self,
+        writer: &mut WriterGuard<'_>,
+        grouped: bool,
         durability: Durability,
         work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
     ) -> Result<R, E> {
-        let shared = &self.store.shared;
-        let (mut work, mut done, mut finished) = (Some(work), None, None);
-        let committed = shared.storage.write(durability, &mut |rows: &mut dyn Write| {
+        if grouped {
+            return self.in_group(writer, work);
+        }
+        writer.settle_group();
+        self.in_batch(writer, durability, work)
+    }
+
+    /// Runs work on a batch in a write transaction and commits the batch it hands back.
+    pub(super) fn in_batch<R, E: From<Error>>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        durability: Durability,
+        work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
+    ) -> Result<R, E> {
+        let (mut work, mut done, mut noted) = (Some(work), None, None);
+        let committed = writer.commit(durability, &mut |rows: &mut dyn Write| {
             let Some(work) = work.take() else { return Ok(Verdict::Abort) };
-            let number = match number_of(rows, &self.shared.name)? {
-                Some(number) => number,
-                None => number_space(rows, &self.shared.name)?,
+            let number = self.numbered(rows)?;
+            let ran = self.run(rows, number, None, work);
+            let (result, finished) = match ran {
+                Ok((result, finished)) => (Ok(result), finished),
+                Err(error) => (Err(error), None),
             };
-            let commit = read_state(rows, number)?.commit;
-            let base = self.shared.vector(rows, number, commit)?;
-            let batch = Batch::new(rows, number, base.clone())?;
-            match work(batch) {
-                Ok((result, Some(batch))) => {
-                    finished = Some((base, batch.finish(shared.options.removal_log_bytes)?));
-                    done = Some(Ok(result));
-                    Ok(Verdict::Commit)
-                }
-                Ok((result, None)) => {
-                    done = Some(Ok(result));
-                    Ok(Verdict::Abort)
-                }
-                Err(error) => {
-                    done = Some(Err(error));
-                    Ok(Verdict::Abort)
-                }
-            }
+            done = Some(result);
+            noted = finished;
+            Ok(if noted.is_some() { Verdict::Commit } else { Verdict::Abort })
         });
         committed.map_err(|e| E::from(Error::from(e)))?;
-        if let Some((base, finished)) = finished {
-            self.shared.committed(base, finished);
+        if let Some(noted) = noted {
+            noted.note();
         }
         done.unwrap_or_else(|| {
             let reason = "the storage ran no transaction and reported no failure".to_owned();
@@ -242,10 +277,63 @@ impl Space {
         })
     }
 
+    /// Runs work on a batch above what a group of writers has changed, and joins the group
+    /// with it.
+    fn in_group<R, E: From<Error>>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
+    ) -> Result<R, E> {
+        let failed = |e: StorageError| E::from(Error::from(e));
+        let group = writer.group().map_err(failed)?;
+        let below = group.rows();
+        let mut rows = Overlay::on(&below);
+        let number = self.numbered(&mut rows).map_err(failed)?;
+        let (done, noted) = self.run(&mut rows, number, group.vector(number), work)?;
+        let changes = rows.into_changes();
+        group.join(noted.map(|noted| (number, noted, changes)));
+        Ok(done)
+    }
+
+    /// The number of the space, which it is given where it has none.
+    fn numbered(&self, rows: &mut dyn Write) -> Result<u32, StorageError> {
+        match number_of(rows, &self.shared.name)? {
+            Some(number) => Ok(number),
+            None => number_space(rows, &self.shared.name),
+        }
+    }
+
+    /// Runs work on a batch over these rows and finishes the batch it hands back. The vector
+    /// is the one that these rows have, where the caller knows it.
+    fn run<R, E: From<Error>>(
+        &self,
+        rows: &mut dyn Write,
+        number: u32,
+        vector: Option<Arc<VersionVector>>,
+        work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
+    ) -> Result<(R, Option<Noted>), E> {
+        let failed = |e: StorageError| E::from(Error::from(e));
+        let commit = read_state(rows, number).map_err(failed)?.commit;
+        let vector = match vector {
+            Some(vector) => vector,
+            None => self.shared.vector(rows, number, commit).map_err(failed)?,
+        };
+        let batch = Batch::new(rows, number, vector.clone()).map_err(failed)?;
+        let (result, batch) = work(batch)?;
+        let Some(batch) = batch else { return Ok((result, None)) };
+        let limit = self.store.shared.options.removal_log_bytes;
+        let Finished { commit, risen } = batch.finish(limit).map_err(failed)?;
+        let space = self.shared.clone();
+        Ok((result, Some(Noted { space, commit, vector, risen })))
+    }
+
     /// A snapshot to send from: own events in it count as seen from now on. Taken under
-    /// the right to write, so that no writer replaces a row in the belief that nobody saw it.
+    /// the right to write, so that no writer replaces a row in the belief that nobody saw it;
+    /// and all of it is on disk, since a dot that has left the machine must not be minted again
+    /// after a power cut.
     pub(crate) fn snapshot_to_show(&self) -> Result<Snapshot, Error> {
-        let _writer = self.store.shared.writer()?;
+        let mut writer = self.store.shared.writer()?;
+        writer.flush()?;
         let snapshot = self.snapshot()?;
         let own = snapshot.vector.get(self.store.replica());
         self.shared.shown.fetch_max(own.get(), Ordering::SeqCst);
@@ -279,11 +367,17 @@ impl Space {
         Ok((*self.snapshot()?.vector).clone())
     }
 
-    /// Vector and root at one moment.
+    /// Vector and root at one moment, to be told to others: all that they name is on disk.
     pub(crate) fn standing(&self) -> Result<(VersionVector, RootHash), Error> {
-        self.with_digest(|rows, space, vector| {
+        let read = |rows: &dyn Read, space, vector: &VersionVector| {
             Ok((vector.clone(), kept_root(rows, space, vector)?))
-        })
+        };
+        if !self.store.shared.options.relaxed {
+            return self.with_digest(read);
+        }
+        let mut writer = self.store.shared.writer()?;
+        writer.flush()?;
+        self.digest_under(&mut writer, read)
     }
 
     /// Whose delta is staged, and up to where.
@@ -311,14 +405,26 @@ impl Space {
         if digest::is_clean(&*snapshot.rows, number)? {
             return work(&*snapshot.rows, number, &snapshot.vector);
         }
-        let _writer = self.store.shared.writer()?;
+        self.digest_under(&mut self.store.shared.writer()?, work)
+    }
+
+    /// The same by who has the right to write.
+    fn digest_under<R>(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        work: impl FnOnce(&dyn Read, u32, &VersionVector) -> Result<R, Error>,
+    ) -> Result<R, Error> {
         let (mut work, mut done) = (Some(work), None);
-        self.store.shared.storage.write(Durability::Eventual, &mut |rows| {
+        writer.commit(Durability::Eventual, &mut |rows| {
+            let number = number_of(rows, &self.shared.name)?.unwrap_or(u32::MAX);
             let commit = read_state(rows, number)?.commit;
             let vector = self.shared.vector(rows, number, commit)?;
-            digest::refresh(rows, number, &vector)?;
+            let clean = digest::is_clean(rows, number)?;
+            if !clean {
+                digest::refresh(rows, number, &vector)?;
+            }
             done = work.take().map(|work| work(rows, number, &vector));
-            Ok(Verdict::Commit)
+            Ok(if clean { Verdict::Abort } else { Verdict::Commit })
         })?;
         done.unwrap_or_else(|| {
             let reason = "the storage ran no transaction and reported no failure".to_owned();

@@ -199,12 +199,12 @@ impl Incoming {
             _ => Durability::Immediate,
         };
         let mut guard = space.store.shared.writer()?;
-        let mut clock = guard.writer.clock;
+        let mut clock = guard.clock;
         // The session's milliseconds are of any clock, timestamps of the wall's.
         let wall_ms = space.store.shared.now_ms();
         let peer = self.peer;
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
-        let taken = space.in_batch::<Taken, Error>(durability, |mut batch| {
+        let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
             if takes_place {
                 batch.clear_staging()?;
                 batch.state.staging_peer = Some(peer);
@@ -238,7 +238,7 @@ impl Incoming {
             save_clock(batch.rows, &clock)?;
             Ok((Taken::Committed { repaired }, Some(batch)))
         })?;
-        guard.writer.clock = clock;
+        guard.clock = clock;
         Ok(taken)
     }
 }

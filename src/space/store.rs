@@ -3,13 +3,13 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
 
 use hashbrown::HashMap;
 
 use super::options::{Options, Tuning};
 use super::rows::{after, corrupt, range};
 use super::space::{Space, SpaceShared};
+use super::writer::Writers;
 use crate::causal::{Hlc, HybridClock, ReplicaId};
 use crate::codec::limits;
 use crate::error::{Error, UsageError, shown};
@@ -27,16 +27,9 @@ pub(super) struct StoreShared {
     pub(super) storage: Box<dyn Storage>,
     pub(super) options: Options,
     spaces: Mutex<HashMap<Arc<str>, Arc<SpaceShared>>>,
-    writer: Mutex<Writer>,
-    /// The thread that writes now: a write within its own write would wait for itself.
-    writing: Mutex<Option<ThreadId>>,
+    pub(super) writers: Writers,
     /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
     pub(super) feeds: AtomicU64,
-}
-
-/// What belongs to whoever writes.
-pub(super) struct Writer {
-    pub(super) clock: HybridClock,
 }
 
 const CLOCK_KEY: &[u8] = b"clock";
@@ -167,6 +160,15 @@ impl Store {
         &self.shared.options.tuning
     }
 
+    /// Waits until everything written so far is on disk: of interest only where
+    /// [`Options::relaxed`] is set. All other writes are there when they return.
+    ///
+    /// # Errors
+    /// The storage failed; what was written since the last flush may be lost.
+    pub fn flush(&self) -> Result<(), Error> {
+        Ok(self.shared.writer()?.flush()?)
+    }
+
     /// Bytes taken on disk; zero in memory.
     ///
     /// # Errors
@@ -192,15 +194,10 @@ impl core::fmt::Debug for Store {
     }
 }
 
-/// Holds the right to write; says so to the thread that has it.
-pub(super) struct WriterGuard<'a> {
-    pub(super) writer: MutexGuard<'a, Writer>,
-    writing: &'a Mutex<Option<ThreadId>>,
-}
-
-impl Drop for WriterGuard<'_> {
+impl Drop for StoreShared {
     fn drop(&mut self) {
-        *lock(self.writing) = None;
+        // Nobody is left to be told of a failure: who must know calls flush.
+        let _ = self.writer().map(|mut writer| writer.flush());
     }
 }
 
@@ -210,21 +207,9 @@ impl StoreShared {
             storage,
             options,
             spaces: Mutex::new(HashMap::new()),
-            writer: Mutex::new(Writer { clock }),
-            writing: Mutex::new(None),
+            writers: Writers::new(clock),
             feeds: AtomicU64::new(1),
         }
-    }
-
-    /// Waits for the right to write.
-    pub(super) fn writer(&self) -> Result<WriterGuard<'_>, Error> {
-        let me = std::thread::current().id();
-        if *lock(&self.writing) == Some(me) {
-            return Err(UsageError::NestedWrite.into());
-        }
-        let writer = lock(&self.writer);
-        *lock(&self.writing) = Some(me);
-        Ok(WriterGuard { writer, writing: &self.writing })
     }
 
     pub(super) fn now_ms(&self) -> u64 {

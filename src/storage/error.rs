@@ -66,3 +66,30 @@ pub enum StorageError {
     #[error("{0}")]
     Busy(&'static str),
 }
+
+impl StorageError {
+    /// The same failure, for one more who waited for what failed.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::AlreadyOpen { path } => Self::AlreadyOpen { path: path.clone() },
+            Self::NotAStore { path, reason } => {
+                Self::NotAStore { path: path.clone(), reason: reason.clone() }
+            }
+            Self::NewerFormat { path, known, found } => {
+                Self::NewerFormat { path: path.clone(), known: *known, found: *found }
+            }
+            Self::Io { path, doing, source } => {
+                let source = std::io::Error::new(source.kind(), source.to_string());
+                Self::Io { path: path.clone(), doing, source }
+            }
+            Self::Corrupt { place, reason } => {
+                Self::Corrupt { place: place.clone(), reason: reason.clone() }
+            }
+            Self::MustReopen { reason } => Self::MustReopen { reason: reason.clone() },
+            Self::EnginePanic { doing, message } => {
+                Self::EnginePanic { doing, message: message.clone() }
+            }
+            Self::Busy(what) => Self::Busy(what),
+        }
+    }
+}

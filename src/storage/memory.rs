@@ -11,19 +11,19 @@
 //! No lock is held while the caller's code runs, except the one that lets one write
 //! transaction run at a time: a scan takes its rows out in growing batches.
 
-use core::ops::{Bound, ControlFlow};
+use core::ops::Bound;
 use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use smallvec::SmallVec;
 
+use super::overlay::{Bytes, Changes, Overlay};
 use super::{
     Durability, Identity, KeyRange, Order, Read, ReadSnapshot, Storage, StorageError, Table,
     Verdict, Visit, Write, of, of_mut,
 };
 use crate::causal::ReplicaId;
 
-type Bytes = Arc<[u8]>;
 type Row = (Bytes, Bytes);
 
 /// How many rows a scan takes out under the lock first, and at most; it doubles between.
@@ -102,10 +102,10 @@ struct State {
 }
 
 impl State {
-    fn apply(&mut self, overlay: Overlay) {
+    fn apply(&mut self, changes: Changes) {
         self.commit += 1;
         let commit = self.commit;
-        for (table, changes) in Table::ALL.into_iter().zip(overlay) {
+        for (table, changes) in changes.into_tables() {
             let rows = of_mut(&mut self.tables, table);
             for (key, value) in changes {
                 let Some(chain) = rows.get_mut(&key) else {
@@ -237,10 +237,6 @@ impl Iterator for Rows<'_> {
     }
 }
 
-fn is_empty(range: KeyRange<'_>) -> bool {
-    range.to.is_some_and(|to| to <= range.from)
-}
-
 #[derive(Debug)]
 struct Snapshot {
     shared: Arc<Shared>,
@@ -255,7 +251,35 @@ impl Drop for Snapshot {
 
 impl ReadSnapshot for Snapshot {}
 
+impl Snapshot {
+    fn moment(&self) -> Moment<'_> {
+        Moment { shared: &self.shared, commit: self.commit }
+    }
+}
+
 impl Read for Snapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.moment().get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.moment().scan(table, range, order, visit)
+    }
+}
+
+/// The rows as of a commit whose versions something keeps from being pruned.
+struct Moment<'a> {
+    shared: &'a Shared,
+    commit: u64,
+}
+
+impl Read for Moment<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let state = self.shared.read();
         let chain = of(&state.tables, table).get(key);
@@ -269,92 +293,11 @@ impl Read for Snapshot {
         order: Order,
         visit: Visit<'_>,
     ) -> Result<(), StorageError> {
-        if !is_empty(range) {
-            let mut rows = Rows::new(&self.shared, self.commit, table, range, order);
+        if range.to.is_none_or(|to| range.from < to) {
+            let mut rows = Rows::new(self.shared, self.commit, table, range, order);
             let _ = rows.try_for_each(|(key, value)| visit(&key, &value));
         }
         Ok(())
-    }
-}
-
-/// What a write transaction has changed so far; `None` is a deletion.
-type Overlay = [BTreeMap<Bytes, Option<Bytes>>; Table::ALL.len()];
-
-/// A write transaction. While it runs nothing else commits, so the newest commit stays it.
-struct Transaction<'a> {
-    shared: &'a Shared,
-    commit: u64,
-    overlay: Overlay,
-}
-
-impl Read for Transaction<'_> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        if let Some(changed) = of(&self.overlay, table).get(key) {
-            return Ok(changed.as_ref().map(|value| value.to_vec()));
-        }
-        let state = self.shared.read();
-        let chain = of(&state.tables, table).get(key);
-        Ok(chain.and_then(|chain| seen_at(chain, self.commit)).map(|value| value.to_vec()))
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        range: KeyRange<'_>,
-        order: Order,
-        visit: Visit<'_>,
-    ) -> Result<(), StorageError> {
-        if is_empty(range) {
-            return Ok(());
-        }
-        let to = range.to.map_or(Bound::Unbounded, Bound::Excluded);
-        let changes = of(&self.overlay, table).range::<[u8], _>((Bound::Included(range.from), to));
-        let base = Rows::new(self.shared, self.commit, table, range, order);
-        let _ = match order {
-            Order::Ascending => merge(base, changes, |a, b| a < b, visit),
-            Order::Descending => merge(base, changes.rev(), |a, b| a > b, visit),
-        };
-        Ok(())
-    }
-}
-
-/// Visits committed rows and changes in one order, a change hiding the row under its key.
-fn merge<'a>(
-    base: Rows<'_>,
-    changes: impl Iterator<Item = (&'a Bytes, &'a Option<Bytes>)>,
-    before: impl Fn(&[u8], &[u8]) -> bool,
-    visit: Visit<'_>,
-) -> ControlFlow<()> {
-    let mut base = base.peekable();
-    for (key, changed) in changes {
-        while let Some((old_key, old)) = base.next_if(|(old_key, _)| before(old_key, key)) {
-            visit(&old_key, &old)?;
-        }
-        base.next_if(|(old_key, _)| old_key == key);
-        if let Some(value) = changed {
-            visit(key, value)?;
-        }
-    }
-    base.try_for_each(|(key, value)| visit(&key, &value))
-}
-
-impl Write for Transaction<'_> {
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
-        of_mut(&mut self.overlay, table).insert(key.into(), Some(value.into()));
-        Ok(())
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
-        if let Some(changed) = of_mut(&mut self.overlay, table).get_mut(key) {
-            return Ok(changed.take().is_some());
-        }
-        let state = self.shared.read();
-        let chain = of(&state.tables, table).get_key_value(key);
-        let live = chain.filter(|(_, chain)| seen_at(chain, self.commit).is_some());
-        let Some(key) = live.map(|(key, _)| key.clone()) else { return Ok(false) };
-        drop(state);
-        of_mut(&mut self.overlay, table).insert(key, None);
-        Ok(true)
     }
 }
 
@@ -372,12 +315,13 @@ impl Storage for MemoryStorage {
         work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
     ) -> Result<(), StorageError> {
         let _one_at_a_time = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let commit = self.shared.read().commit;
-        let overlay = Overlay::default();
-        let mut transaction = Transaction { shared: &self.shared, commit, overlay };
+        // While it runs nothing else commits, so the newest commit stays it.
+        let committed = Moment { shared: &self.shared, commit: self.shared.read().commit };
+        let mut transaction = Overlay::on(&committed);
         let verdict = work(&mut transaction)?;
-        if verdict == Verdict::Commit && transaction.overlay.iter().any(|rows| !rows.is_empty()) {
-            self.shared.write().apply(transaction.overlay);
+        let changes = transaction.into_changes();
+        if verdict == Verdict::Commit && !changes.is_empty() {
+            self.shared.write().apply(changes);
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod file;
 #[cfg(not(target_arch = "wasm32"))]
 mod identity;
 mod memory;
+mod overlay;
 #[cfg(test)]
 mod suite;
 
@@ -28,6 +29,7 @@ pub use error::StorageError;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileOptions, RedbStorage};
 pub use memory::MemoryStorage;
+pub(crate) use overlay::{Changed, Changes, Overlay};
 
 /// The tables, all of them raw bytes to raw bytes in byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

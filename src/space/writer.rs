@@ -1,0 +1,328 @@
+//! Who writes: one at a time, and many in one durable commit.
+//!
+//! A durable commit costs a wait for the disk, a change to a few rows almost nothing. So
+//! writers that meet form a *group* (group commit, DeWitt et al., "Implementation Techniques
+//! for Main Memory Database Systems", 1984). Each closure runs on an overlay of its own,
+//! above those of the group that ran before it, above a snapshot; when it is well it joins
+//! the group. The first member to wait leads: it gives those that are on their way a moment
+//! to join, then makes one durable commit of all that the group changed, and all of them
+//! return. Who fails, or panics, drops its overlay and was never there. Nobody sees a
+//! group's changes before the disk has them.
+//!
+//! Who is alone writes straight into the storage's transaction, and no thread is kept.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::Duration;
+
+use super::space::Noted;
+use super::store::{StoreShared, lock};
+use crate::causal::{HybridClock, VersionVector};
+use crate::error::{Error, UsageError};
+use crate::storage::{Changed, Changes, Durability, ReadSnapshot, StorageError, Verdict, Write};
+
+/// How long a leader waits for one more to join: as long as a thread takes to be woken and
+/// to come back, and short beside a sync.
+const GATHER: Duration = Duration::from_micros(200);
+
+/// Relaxed commits after which one waits for the disk: bounds what a power cut may take,
+/// and what the engine holds until then.
+const RELAXED_COMMITS: u32 = 1024;
+
+/// The right to write, and the groups of those who share a commit.
+pub(super) struct Writers {
+    writer: Mutex<Writer>,
+    /// The thread that writes now: a write within its own write would wait for itself.
+    writing: Mutex<Option<ThreadId>>,
+    /// Threads that are within a write of local events.
+    inside: AtomicUsize,
+    groups: Mutex<Groups>,
+    /// Somebody joined: the leader listens.
+    joined: Condvar,
+    /// A group came to its end: its members listen.
+    settled: Condvar,
+}
+
+/// What belongs to whoever writes.
+pub(super) struct Writer {
+    pub(super) clock: HybridClock,
+    group: Option<Group>,
+    begun: u64,
+    /// Relaxed writes since the last commit that waited for the disk.
+    relaxed: u32,
+}
+
+/// Changes that wait for a commit together.
+pub(super) struct Group {
+    number: u64,
+    members: usize,
+    base: Box<dyn ReadSnapshot>,
+    changes: Changes,
+    /// By number of the space, what to note of it once all is committed.
+    noted: BTreeMap<u32, Noted>,
+}
+
+impl Group {
+    /// What stands with this group's changes.
+    pub(super) fn rows(&self) -> Changed<'_> {
+        Changed { below: &*self.base, changes: &self.changes }
+    }
+
+    /// The vector of a space that the group changed, as of this commit of it.
+    pub(super) fn vector(&self, space: u32) -> Option<Arc<VersionVector>> {
+        self.noted.get(&space).map(|noted| noted.vector.clone())
+    }
+
+    /// One more is well: its changes, if it made any.
+    pub(super) fn join(&mut self, changed: Option<(u32, Noted, Changes)>) {
+        self.members += 1;
+        if let Some((space, mut noted, changes)) = changed {
+            self.changes.absorb(changes);
+            self.noted.remove(&space); // it holds the vector, which would be copied
+            noted.rise();
+            self.noted.insert(space, noted);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Groups {
+    /// Members of the group that gathers.
+    joined: usize,
+    /// Members of the group before it: so many are likely to come back.
+    expected: usize,
+    leading: bool,
+    /// The newest group that came to its end.
+    settled: u64,
+    /// Those that failed, and how many of their members have not heard of it.
+    failed: BTreeMap<u64, (StorageError, usize)>,
+}
+
+impl Groups {
+    fn outcome(&mut self, number: u64) -> Result<(), StorageError> {
+        let Some((error, unaware)) = self.failed.get_mut(&number) else { return Ok(()) };
+        let error = error.again();
+        *unaware -= 1;
+        if *unaware == 0 {
+            self.failed.remove(&number);
+        }
+        Err(error)
+    }
+}
+
+/// Holds the right to write; says so to the thread that has it.
+pub(super) struct WriterGuard<'a> {
+    store: &'a StoreShared,
+    writer: MutexGuard<'a, Writer>,
+}
+
+impl core::ops::Deref for WriterGuard<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl core::ops::DerefMut for WriterGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+}
+
+impl Drop for WriterGuard<'_> {
+    fn drop(&mut self) {
+        // Who would have been the first of a group, and failed, leaves none behind.
+        self.writer.group.take_if(|group| group.members == 0);
+        *lock(&self.store.writers.writing) = None;
+    }
+}
+
+/// Counts a thread as within a write, for as long as this is kept.
+pub(super) struct Inside<'a>(&'a Writers);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Leads a group, for as long as this is kept.
+struct Leading<'a>(&'a Writers);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.groups).leading = false;
+        self.0.settled.notify_all();
+    }
+}
+
+impl Writers {
+    pub(super) fn new(clock: HybridClock) -> Self {
+        let writer = Writer { clock, group: None, begun: 0, relaxed: 0 };
+        Self {
+            writer: Mutex::new(writer),
+            writing: Mutex::new(None),
+            inside: AtomicUsize::new(0),
+            groups: Mutex::default(),
+            joined: Condvar::new(),
+            settled: Condvar::new(),
+        }
+    }
+
+    /// Says that this thread comes to write.
+    pub(super) fn enter(&self) -> Inside<'_> {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        Inside(self)
+    }
+
+    /// Whether a writer that has the right to write, and none but it, is at work.
+    pub(super) fn alone(&self, writer: &Writer) -> bool {
+        writer.group.is_none()
+            && self.inside.load(Ordering::SeqCst) <= 1
+            && lock(&self.groups).expected <= 1
+    }
+}
+
+impl StoreShared {
+    /// Waits for the right to write; a group that gathers may go on doing so.
+    pub(super) fn writer_beside_group(&self) -> Result<WriterGuard<'_>, Error> {
+        let me = std::thread::current().id();
+        if *lock(&self.writers.writing) == Some(me) {
+            return Err(UsageError::NestedWrite.into());
+        }
+        let writer = lock(&self.writers.writer);
+        *lock(&self.writers.writing) = Some(me);
+        Ok(WriterGuard { store: self, writer })
+    }
+
+    /// Waits for the right to write. What a group has gathered is committed first.
+    pub(super) fn writer(&self) -> Result<WriterGuard<'_>, Error> {
+        let mut guard = self.writer_beside_group()?;
+        guard.settle_group();
+        Ok(guard)
+    }
+
+    /// Waits until the group of this number is on disk, or leads it there.
+    pub(super) fn settle(&self, number: u64) -> Result<(), Error> {
+        let writers = &self.writers;
+        let mut groups = lock(&writers.groups);
+        if groups.settled < number {
+            groups.joined += 1;
+            writers.joined.notify_one();
+        }
+        while groups.settled < number && groups.leading {
+            groups = writers.settled.wait(groups).unwrap_or_else(PoisonError::into_inner);
+        }
+        if groups.settled < number {
+            groups.leading = true;
+            let leading = Leading(writers);
+            self.gather(groups);
+            self.writer()?;
+            drop(leading);
+            groups = lock(&writers.groups);
+        }
+        if groups.settled < number {
+            let reason = "the commit of a group of writers came to no end".to_owned();
+            return Err(StorageError::MustReopen { reason }.into());
+        }
+        Ok(groups.outcome(number)?)
+    }
+
+    /// Waits while others are on their way, as long as one after the other comes.
+    fn gather(&self, mut groups: MutexGuard<'_, Groups>) {
+        loop {
+            let joined = groups.joined;
+            if joined >= groups.expected.max(self.writers.inside.load(Ordering::SeqCst)) {
+                return;
+            }
+            let waited = self.writers.joined.wait_timeout(groups, GATHER);
+            let timed_out;
+            (groups, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timed_out.timed_out() && groups.joined == joined {
+                return;
+            }
+        }
+    }
+}
+
+impl WriterGuard<'_> {
+    /// The group to join, from this moment of the store on where there was none.
+    pub(super) fn group(&mut self) -> Result<&mut Group, StorageError> {
+        if self.writer.group.is_none() {
+            let base = self.store.storage.read()?;
+            self.writer.begun += 1;
+            let (number, changes) = (self.writer.begun, Changes::default());
+            let noted = BTreeMap::new();
+            self.writer.group = Some(Group { number, members: 0, base, changes, noted });
+        }
+        self.writer.group.as_mut().ok_or(StorageError::Busy("a group that is not there"))
+    }
+
+    /// The number of the group that gathers.
+    pub(super) fn gathering(&self) -> Option<u64> {
+        self.writer.group.as_ref().map(|group| group.number)
+    }
+
+    /// Commits what a group has gathered, and tells its members.
+    pub(super) fn settle_group(&mut self) {
+        let Some(Group { number, members, base, changes, noted }) = self.writer.group.take() else {
+            return;
+        };
+        drop(base);
+        let done = self.commit(Durability::Immediate, &mut |rows| {
+            changes.apply(rows)?;
+            Ok(Verdict::Commit)
+        });
+        if done.is_ok() {
+            noted.into_values().for_each(Noted::note);
+        }
+        let writers = &self.store.writers;
+        let mut groups = lock(&writers.groups);
+        groups.settled = number;
+        groups.joined = 0;
+        groups.expected = members;
+        if let Err(error) = done {
+            groups.failed.insert(number, (error, members));
+        }
+        drop(groups);
+        writers.settled.notify_all();
+    }
+
+    /// Runs work in a transaction of the storage.
+    pub(super) fn commit(
+        &mut self,
+        durability: Durability,
+        work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut committed = false;
+        self.store.storage.write(durability, &mut |rows| {
+            let verdict = work(rows)?;
+            committed = verdict == Verdict::Commit;
+            Ok(verdict)
+        })?;
+        if committed && durability == Durability::Immediate {
+            self.writer.relaxed = 0;
+        }
+        Ok(())
+    }
+
+    /// How soon the relaxed write that comes now must be on disk.
+    pub(super) fn relax(&mut self) -> Durability {
+        if self.writer.relaxed >= RELAXED_COMMITS {
+            return Durability::Immediate;
+        }
+        self.writer.relaxed += 1;
+        Durability::Eventual
+    }
+
+    /// Waits until all relaxed writes are on disk.
+    pub(super) fn flush(&mut self) -> Result<(), StorageError> {
+        if self.writer.relaxed == 0 {
+            return Ok(());
+        }
+        self.commit(Durability::Immediate, &mut |_| Ok(Verdict::Commit))
+    }
+}
