@@ -44,6 +44,12 @@ pub enum UsageError {
         /// How many there are.
         found: usize,
     },
+    /// A space that was dropped while this was about it.
+    #[error("space {space:?} was dropped meanwhile")]
+    SpaceDropped {
+        /// Its name.
+        space: String,
+    },
     /// A value or element that serde could not write.
     #[error("a value that cannot be encoded: {reason}")]
     Encode {

@@ -50,7 +50,7 @@ fn lists() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("hello: name of the space", with(&hello, &[1])),
         ("hello: prefix", with(&hello, &[2])),
-        ("hello: extension", with(&hello, &[0])),
+        ("hello: extension", with(&hello, &[0, 0])),
         ("open: name", vec![3, 0]),
         ("open: vector", with(b"\x03\x02\x04main", &standing)),
         ("open: staged vector", with(&with(b"\x03\x02\x04main", &standing), &with(&[0, 1], &id))),
@@ -73,6 +73,11 @@ fn lists() -> Vec<(&'static str, Vec<u8>)> {
         ("nodes: children", vec![13, 0, 1, 0]),
         ("nodes: blocks", vec![13, 0, 0]),
         ("refuse", vec![15]),
+        ("spaces", vec![16, 0]),
+        ("spaces: first name", vec![16, 0, 1]),
+        ("spaces: name at the end", vec![16, 0, 1, 0]),
+        ("spaces: list", vec![16, 0, 1, 0, 0, 1]),
+        ("spaces: listed name", vec![16, 0, 1, 0, 0, 1, 1]),
     ]
 }
 

@@ -193,6 +193,26 @@ fn sessions_and_readers_go_on_beside_writers() {
     assert_sound(&other);
 }
 
+#[test]
+fn a_session_waits_for_the_disk_a_few_times_and_before_it_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("taken");
+    let (disk, kept) = (Disk::new(), Store::open(&path).unwrap());
+    let from = Store::in_memory();
+    for n in 0..100 {
+        from.space(&format!("space {n}")).unwrap().set("n").add(&n).unwrap();
+    }
+    pair::meet(&from, &disk.store());
+    let syncs = disk.syncs.load(Ordering::SeqCst);
+    assert!(syncs <= 10, "100 spaces took {syncs} waits");
+    pair::meet(&from, &kept);
+    let copy = folder.path().join("copy");
+    std::fs::copy(&path, &copy).unwrap();
+    let after_a_power_cut = Store::open(copy).unwrap();
+    assert_eq!(after_a_power_cut.spaces("").unwrap().len(), 100);
+    assert_sound(&after_a_power_cut);
+}
+
 /// What a power cut now would leave of a store that is open.
 fn after_a_power_cut(path: &Path, name: &str) -> Vec<u64> {
     let copy = path.with_file_name(name);

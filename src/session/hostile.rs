@@ -1,6 +1,7 @@
 //! Peers that speak the protocol and lie.
 
 use super::message::{Message, Opened, Standing};
+use super::roll::Call;
 use super::{Report, Scope, Session};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, Prefix, limits};
@@ -38,7 +39,7 @@ fn frame(messages: &[Message]) -> Vec<u8> {
 }
 
 fn hello() -> Message {
-    Message::Hello { replica: EVIL, nonce: [9; 16], scope: Scope::All }
+    Message::Hello { replica: EVIL, nonce: [9; 16], scope: Scope::All, call: Call::Each }
 }
 
 fn drain(session: &mut Session) -> usize {

@@ -6,7 +6,7 @@
 //!
 //! | tag | message | fields |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), scope, extension bytes |
+//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), scope, call, extension bytes |
 //! | 2 | opened | |
 //! | 3 | open | space, name, standing |
 //! | 4 | answer | space, standing |
@@ -21,6 +21,12 @@
 //! | 13 | nodes | space, nodes, blocks |
 //! | 14 | give up | space, reason |
 //! | 15 | refuse | text |
+//! | 16 | spaces | whether it goes on (1), ranges |
+//!
+//! A call says how the spaces to open are found: 0 each side opens what it has, 1 and the
+//! name of a meeting (16) what was touched since, 2 the two compare. A range is: name at
+//! which it begins, name before which it ends, and 0, how many spaces and a hash (8), or 1
+//! and the spaces, each a name and a hash (8).
 //!
 //! A standing is: hash of the vector (16), root (32), base (0, or 1 and its hash), the
 //! entries of the vector beyond the base, staging (0, or 1, a peer and a vector).
@@ -32,7 +38,9 @@ use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::digest::{Node, RootHash, put_node, read_node};
 use crate::space::{Chunk, VectorHash};
 
+use super::ranges::{Range, put_ranges, take_ranges};
 use super::report::Why;
+use super::roll::Call;
 use super::scope::Scope;
 
 /// The version of the protocol that this library speaks.
@@ -68,7 +76,7 @@ pub(super) struct Opened {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    Hello { replica: ReplicaId, nonce: [u8; 16], scope: Scope },
+    Hello { replica: ReplicaId, nonce: [u8; 16], scope: Scope, call: Call },
     AllOpened,
     Open { space: u64, name: String, standing: Box<Standing> },
     Answer { space: u64, standing: Box<Standing> },
@@ -83,18 +91,20 @@ pub(super) enum Message {
     Nodes { space: u64, opened: Vec<Opened>, blocks: Vec<(ReplicaId, u64)> },
     GiveUp { space: u64, why: Why },
     Refuse { reason: String },
+    Spaces { last: bool, ranges: Vec<Range> },
 }
 
 impl Message {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.tag());
         match self {
-            Self::Hello { replica, nonce, scope } => {
+            Self::Hello { replica, nonce, scope, call } => {
                 out.extend_from_slice(MAGIC);
                 out.put_varint(PROTOCOL_VERSION);
                 out.extend_from_slice(replica.as_bytes());
                 out.extend_from_slice(nonce);
                 scope.encode(out);
+                call.encode(out);
                 out.put_bytes(&[]);
             }
             Self::AllOpened => {}
@@ -142,7 +152,23 @@ impl Message {
                 }
                 out.put_bytes(reason.get(..end).unwrap_or_default().as_bytes());
             }
+            Self::Spaces { last, ranges } => {
+                out.push(u8::from(!last));
+                put_ranges(out, ranges);
+            }
         }
+    }
+
+    /// Whether it says what its sender holds.
+    pub(super) const fn vouches(&self) -> bool {
+        matches!(
+            self,
+            Self::Open { .. }
+                | Self::Answer { .. }
+                | Self::Same { .. }
+                | Self::Proof { .. }
+                | Self::Proven { .. }
+        )
     }
 
     const fn tag(&self) -> u8 {
@@ -162,6 +188,7 @@ impl Message {
             Self::Nodes { .. } => 13,
             Self::GiveUp { .. } => 14,
             Self::Refuse { .. } => 15,
+            Self::Spaces { .. } => 16,
         }
     }
 
@@ -203,6 +230,7 @@ impl Message {
             }
             14 => Self::GiveUp { space: cursor.varint()?, why: Why::of_number(cursor.u8()?) },
             15 => Self::Refuse { reason: text(cursor, REFUSAL_BYTES)? },
+            16 => Self::Spaces { last: !present(cursor)?, ranges: take_ranges(cursor)? },
             other => return Err(here.wrong(Problem::UnknownTag { found: other.into() })),
         })
     }
@@ -219,9 +247,9 @@ impl Message {
             return Err(here.wrong(Problem::UnknownVersion { known: PROTOCOL_VERSION, found }));
         }
         let (replica, nonce) = (cursor.replica()?, cursor.array()?);
-        let scope = Scope::decode(cursor)?;
+        let (scope, call) = (Scope::decode(cursor)?, Call::decode(cursor)?);
         cursor.bytes(EXTENSION_BYTES)?;
-        Ok(Self::Hello { replica, nonce, scope })
+        Ok(Self::Hello { replica, nonce, scope, call })
     }
 }
 
@@ -237,6 +265,28 @@ fn present(cursor: &mut Cursor<'_>) -> Result<bool, DecodeError> {
         0 => Ok(false),
         1 => Ok(true),
         other => Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
+    }
+}
+
+impl Call {
+    fn encode(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Each => out.push(0),
+            Self::Since(meeting) => {
+                out.push(1);
+                out.extend_from_slice(&meeting);
+            }
+            Self::Compare => out.push(2),
+        }
+    }
+
+    fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
+        Ok(match cursor.u8()? {
+            0 => Self::Each,
+            1 => Self::Since(cursor.array()?),
+            2 => Self::Compare,
+            other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
+        })
     }
 }
 

@@ -83,7 +83,9 @@
 #[cfg(test)]
 mod hostile;
 mod message;
+mod ranges;
 mod report;
+mod roll;
 mod scope;
 #[allow(clippy::module_inception, reason = "the room's one machine has the room's name")]
 mod session;

@@ -25,6 +25,23 @@ impl Scope {
         }
     }
 
+    /// What the names of all its spaces start with, where it is not about one of them only.
+    pub(super) fn prefix(&self) -> Option<&str> {
+        match self {
+            Self::Space(_) => None,
+            Self::Prefix(prefix) => Some(prefix),
+            Self::All => Some(""),
+        }
+    }
+
+    /// The one space that it is about.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Space(name) => Some(name),
+            Self::Prefix(_) | Self::All => None,
+        }
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let (tag, name) = match self {
             Self::All => (0, ""),

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::message::Message;
 use super::report::{Report, SpaceReport, Why};
+use super::roll::Roll;
 use super::scope::Scope;
-use super::sync::{Around, Poll, SpaceSync};
+use super::sync::{Around, Peer, Poll, SpaceSync};
 use super::walk;
-use crate::causal::ReplicaId;
 use crate::codec::{Cursor, DecodeError, Problem, limits};
 use crate::error::{Error, PeerError};
 use crate::space::{STAGING_PATIENCE_MS, Store};
@@ -25,15 +25,9 @@ pub struct Session {
     store: Store,
     opener: bool,
     nonce: [u8; 16],
-    scope: Option<Scope>,
-    peer: Option<(ReplicaId, [u8; 32])>,
+    peer: Option<Peer>,
     hello_sent: bool,
-    all_opened_sent: bool,
-    all_opened_received: bool,
-    /// Names still to open, last first.
-    to_open: Vec<String>,
-    opened: BTreeSet<String>,
-    new_spaces: usize,
+    roll: Roll,
     next_id: u64,
     spaces: BTreeMap<u64, SpaceSync>,
     /// Spaces that may have something to send; those that wait for the window.
@@ -46,6 +40,8 @@ pub struct Session {
     carry: Option<Vec<u8>>,
     refusal: Option<String>,
     over: bool,
+    /// Whether the frame that is being made says what is here.
+    vouches: bool,
     /// Whether this side has said something that calls for an answer.
     asked: bool,
     report: Report,
@@ -58,31 +54,23 @@ impl Session {
     /// # Errors
     /// The storage failed.
     pub fn connect(store: &Store, scope: Scope, nonce: [u8; 16]) -> Result<Self, Error> {
-        let mut session = Self::new(store, true, nonce);
-        session.to_open = session.names(&scope)?;
-        session.scope = Some(scope);
-        Ok(session)
+        Ok(Self::new(store, true, Roll::connect(store, scope)?, nonce))
     }
 
     /// The side that is connected to.
     #[must_use]
     pub fn accept(store: &Store, nonce: [u8; 16]) -> Self {
-        Self::new(store, false, nonce)
+        Self::new(store, false, Roll::accept(), nonce)
     }
 
-    fn new(store: &Store, opener: bool, nonce: [u8; 16]) -> Self {
+    fn new(store: &Store, opener: bool, roll: Roll, nonce: [u8; 16]) -> Self {
         Self {
             store: store.clone(),
             opener,
             nonce,
-            scope: None,
             peer: None,
             hello_sent: false,
-            all_opened_sent: false,
-            all_opened_received: false,
-            to_open: Vec::new(),
-            opened: BTreeSet::new(),
-            new_spaces: 0,
+            roll,
             next_id: u64::from(!opener),
             spaces: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -93,20 +81,10 @@ impl Session {
             carry: None,
             refusal: None,
             over: false,
+            vouches: false,
             asked: false,
             report: Report::default(),
         }
-    }
-
-    fn names(&self, scope: &Scope) -> Result<Vec<String>, Error> {
-        let mut names = match scope {
-            Scope::Space(name) => vec![name.clone()],
-            Scope::Prefix(prefix) => self.store.spaces(prefix)?,
-            Scope::All => self.store.spaces("")?,
-        };
-        names.retain(|name| !self.opened.contains(name));
-        names.reverse();
-        Ok(names)
     }
 
     /// The most bytes that the next frame from the peer may have.
@@ -165,8 +143,7 @@ impl Session {
             }
             self.take_message(now_ms, message)?;
         }
-        self.end_if_done();
-        Ok(())
+        self.end_if_done()
     }
 
     fn take_message(&mut self, now_ms: u64, message: Message) -> Result<(), Error> {
@@ -181,16 +158,8 @@ impl Session {
             Message::Refuse { reason } => {
                 return Err(PeerError::Refused { reason: reason.clone() }.into());
             }
-            Message::AllOpened if self.all_opened_received => return protocol("opened twice"),
-            Message::AllOpened => {
-                self.all_opened_received = true;
-                if !self.opener
-                    && let Some(scope) = self.scope.clone()
-                {
-                    self.to_open = self.names(&scope)?;
-                }
-                return Ok(());
-            }
+            Message::AllOpened => return self.roll.take_all_opened(&self.store),
+            Message::Spaces { .. } => return self.take_spaces(message),
             Message::Open { .. } => return self.take_open(now_ms, message),
             Message::Taken { space, .. }
             | Message::Answer { space, .. }
@@ -214,7 +183,7 @@ impl Session {
     }
 
     fn take_hello(&mut self, hello: Message) -> Result<(), Error> {
-        let Message::Hello { replica, nonce, scope } = hello else { return Ok(()) };
+        let Message::Hello { replica, nonce, scope, call } = hello else { return Ok(()) };
         if replica == self.store.replica() {
             return Err(PeerError::SameReplica { replica }.into());
         }
@@ -222,12 +191,15 @@ impl Session {
             true => walk::short_key(&self.nonce, &nonce),
             false => walk::short_key(&nonce, &self.nonce),
         };
-        self.peer = Some((replica, key));
+        self.peer = Some(Peer { replica, key });
         self.report.peer = Some(replica);
-        if !self.opener {
-            self.scope = Some(scope);
-        }
-        Ok(())
+        self.roll.take_hello(&self.store, (replica, &key), scope, call)
+    }
+
+    fn take_spaces(&mut self, spaces: Message) -> Result<(), Error> {
+        let Message::Spaces { last, ranges } = spaces else { return Ok(()) };
+        let Some(peer) = &self.peer else { return Ok(()) };
+        self.roll.take_ranges(&peer.key, last, ranges)
     }
 
     fn take_open(&mut self, now_ms: u64, open: Message) -> Result<(), Error> {
@@ -236,27 +208,13 @@ impl Session {
         if id % 2 != u64::from(self.opener) {
             return protocol("a space under a number that is not the peer's to give");
         }
-        if !self.scope.as_ref().is_some_and(|scope| scope.contains(&name)) {
-            return protocol("a space that the session is not about");
-        }
-        if self.spaces.contains_key(&id) || !self.opened.insert(name.clone()) {
+        if self.spaces.contains_key(&id) {
             return protocol("a space opened twice");
         }
         let space = self.store.space(&name)?;
-        if !space.exists()? {
-            self.new_spaces += 1;
-            if self.new_spaces > limits::NEW_SPACES {
-                return Err(PeerError::TooManySpaces { limit: limits::NEW_SPACES }.into());
-            }
-        }
-        let Some((peer, key)) = self.peer else { return Ok(()) };
-        let mut around = Around {
-            now_ms,
-            peer,
-            key: &key,
-            report: &mut self.report,
-            under_way: &mut self.under_way,
-        };
+        self.roll.take_open(&name, space.exists()?)?;
+        let Some(peer) = &self.peer else { return Ok(()) };
+        let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
         let sync = SpaceSync::answer(id, space, &standing, &mut around)?;
         self.spaces.insert(id, sync);
         self.ready.push_back(id);
@@ -269,16 +227,10 @@ impl Session {
         now_ms: u64,
         work: impl FnOnce(&mut SpaceSync, &mut Around<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Some((peer, key)) = self.peer else { return Ok(()) };
+        let Some(peer) = &self.peer else { return Ok(()) };
         let Some(sync) = self.spaces.get_mut(&id) else { return Ok(()) };
         let under_way = self.under_way;
-        let mut around = Around {
-            now_ms,
-            peer,
-            key: &key,
-            report: &mut self.report,
-            under_way: &mut self.under_way,
-        };
+        let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
         work(sync, &mut around)?;
         if self.under_way < under_way {
             self.ready.extend(core::mem::take(&mut self.stalled));
@@ -312,8 +264,7 @@ impl Session {
         for id in waiting {
             self.with_space(id, now_ms, SpaceSync::retry).inspect_err(|error| self.fail(error))?;
         }
-        self.end_if_done();
-        Ok(())
+        self.end_if_done().inspect_err(|error| self.fail(error))
     }
 
     /// The next frame to send, if there is anything to say now.
@@ -325,7 +276,11 @@ impl Session {
             true => self.refuse(),
             false => self.gather(now_ms).inspect_err(|error| self.fail(error))?,
         };
-        self.end_if_done();
+        // What a peer believes to be here may be dropped there: a power cut must not take it.
+        if core::mem::take(&mut self.vouches) {
+            self.store.flush().inspect_err(|error| self.fail(error))?;
+        }
+        self.end_if_done().inspect_err(|error| self.fail(error))?;
         if frame.is_empty() {
             return Ok(None);
         }
@@ -352,6 +307,7 @@ impl Session {
             let before = frame.len();
             let Some(message) = self.next_message(now_ms)? else { break };
             message.encode(&mut frame);
+            self.vouches |= message.vouches();
             self.asked |= !matches!(message, Message::Taken { .. });
             let limit = if first { limits::FIRST_FRAME_BYTES } else { limits::FRAME_BYTES };
             if before > 0 && frame.len() > limit {
@@ -368,21 +324,17 @@ impl Session {
                 return Ok(None);
             }
             self.hello_sent = true;
-            let scope = self.scope.clone().unwrap_or(Scope::All);
+            let (scope, call) = (self.roll.scope.clone().unwrap_or(Scope::All), self.roll.call);
             let (replica, nonce) = (self.store.replica(), self.nonce);
-            return Ok(Some(Message::Hello { replica, nonce, scope }));
+            return Ok(Some(Message::Hello { replica, nonce, scope, call }));
         }
-        let peer = self.peer.map(|(peer, _)| peer);
+        if let Some(message) = self.roll.poll() {
+            return Ok(Some(message));
+        }
         while let Some(id) = self.ready.pop_front() {
-            let Some((peer, key)) = self.peer else { break };
+            let Some(peer) = &self.peer else { break };
             let Some(sync) = self.spaces.get_mut(&id) else { continue };
-            let mut around = Around {
-                now_ms,
-                peer,
-                key: &key,
-                report: &mut self.report,
-                under_way: &mut self.under_way,
-            };
+            let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
             match sync.poll(&mut around)? {
                 Poll::Message(message) => {
                     self.ready.push_back(id);
@@ -394,20 +346,16 @@ impl Session {
                 Poll::Idle => self.retire(id),
             }
         }
-        if let Some(name) = self.to_open.pop() {
+        if let Some(name) = self.roll.next(&self.store)? {
             let id = self.next_id;
             self.next_id += 2;
-            self.opened.insert(name.clone());
+            let peer = self.peer.as_ref().map(|peer| peer.replica);
             let mut sync = SpaceSync::open(id, self.store.space(&name)?, peer)?;
             let open = sync.take_queued();
             self.spaces.insert(id, sync);
             return Ok(open);
         }
-        if !self.all_opened_sent && (self.opener || self.all_opened_received) {
-            self.all_opened_sent = true;
-            return Ok(Some(Message::AllOpened));
-        }
-        Ok(None)
+        Ok(self.roll.say_all_opened())
     }
 
     /// Keeps of a space that has ended, and has said so, only the report.
@@ -416,19 +364,26 @@ impl Session {
         if let Some(sync) = self.spaces.remove(&id) {
             let name = sync.name().to_owned();
             self.waiting.remove(&id);
+            self.roll.note_end(&name, end.is_ok(), sync.touched);
             self.report.spaces.push(SpaceReport { name, root: end.ok(), why: end.err() });
         }
     }
 
-    fn end_if_done(&mut self) {
+    fn end_if_done(&mut self) -> Result<(), Error> {
         if self.over {
-            return; // closed or failed: the spaces are gone because they were given up
+            return Ok(()); // closed or failed: the spaces are gone because they were given up
         }
-        let opened = self.all_opened_sent && self.all_opened_received && self.to_open.is_empty();
-        if opened && self.spaces.is_empty() && self.carry.is_none() {
+        if self.roll.is_over() && self.spaces.is_empty() && self.carry.is_none() {
+            if let Some(peer) = &self.peer {
+                let id = blake3::derive_key("rejoin 2026 meeting", &peer.key);
+                let id = id.first_chunk().copied().unwrap_or_default();
+                self.roll.remember(&self.store, peer.replica, id)?;
+            }
+            self.store.flush()?;
             self.over = true;
             self.report.finished = true;
         }
+        Ok(())
     }
 
     /// A frame in words, for the story of a world.

@@ -55,6 +55,24 @@ pub(super) struct Around<'a> {
     pub(super) under_way: &'a mut u64,
 }
 
+impl<'a> Around<'a> {
+    pub(super) fn new(
+        now_ms: u64,
+        peer: &'a Peer,
+        report: &'a mut Report,
+        under_way: &'a mut u64,
+    ) -> Self {
+        Self { now_ms, peer: peer.replica, key: &peer.key, report, under_way }
+    }
+}
+
+/// Who is at the other side.
+pub(super) struct Peer {
+    pub(super) replica: ReplicaId,
+    /// Shortens hashes in this session.
+    pub(super) key: [u8; 32],
+}
+
 /// How a space ended.
 pub(super) type End = Result<RootHash, Why>;
 
@@ -93,6 +111,8 @@ enum Phase {
 pub(super) struct SpaceSync {
     pub(super) id: u64,
     space: Space,
+    /// Of the space, before anything was said of how it stands.
+    generation: u64,
     opener: bool,
     phase: Phase,
     /// What this side declared at first.
@@ -131,6 +151,8 @@ pub(super) struct SpaceSync {
     claimed: bool,
     root: Option<RootHash>,
     pub(super) end: Option<End>,
+    /// The commit of the store that changed the space last, where it then was what is proven.
+    pub(super) touched: Option<u64>,
 }
 
 fn protocol(what: &'static str) -> Error {
@@ -162,7 +184,8 @@ impl SpaceSync {
             sync.finish(around, sync.mine.clone(), standing.root)?;
             return Ok(sync);
         }
-        let (incoming, staged) = Incoming::open(&sync.space, around.peer, around.now_ms)?;
+        let (incoming, staged) =
+            Incoming::open(&sync.space, sync.generation, around.peer, around.now_ms)?;
         sync.incoming = Some(incoming);
         let staged = (!staged.is_empty()).then_some((around.peer, staged));
         sync.queue.push_back(Message::Answer {
@@ -176,6 +199,7 @@ impl SpaceSync {
     fn new(id: u64, space: Space, opener: bool) -> Self {
         Self {
             id,
+            generation: space.generation(),
             space,
             opener,
             phase: Phase::Opening,
@@ -204,6 +228,7 @@ impl SpaceSync {
             claimed: false,
             root: None,
             end: None,
+            touched: None,
         }
     }
 
@@ -268,14 +293,14 @@ impl SpaceSync {
         staged: Option<VersionVector>,
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
-        check_own_future(&self.space, theirs.get(self.space.store().replica()))?;
+        check_own_future(&self.space, theirs.get(self.space.replica()))?;
         let order = self.mine.compare(&theirs);
         // Where the opener had to ask for the vector, the whole delta of the answerer, who
         // had not, may have come before it.
         self.theirs.join(&theirs);
         self.cut.join(&self.mine);
         self.cut.join(&theirs);
-        let outgoing = Outgoing::new(&self.theirs, &staged.unwrap_or_default());
+        let outgoing = Outgoing::new(&self.theirs, &staged.unwrap_or_default(), self.generation);
         #[cfg(rejoin_faults)]
         let outgoing = outgoing.looking_early(&self.space)?;
         self.outgoing = Some(outgoing);
@@ -317,6 +342,7 @@ impl SpaceSync {
         root: RootHash,
     ) -> Result<(), Error> {
         self.space.save_base(around.peer, &common)?;
+        self.touched = self.space.touched_at(&common)?;
         self.end_with(around, Ok(root));
         Ok(())
     }
@@ -471,7 +497,8 @@ impl SpaceSync {
     }
 
     fn take_answer(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
-        let (incoming, staged) = Incoming::open(&self.space, around.peer, around.now_ms)?;
+        let (incoming, staged) =
+            Incoming::open(&self.space, self.generation, around.peer, around.now_ms)?;
         self.incoming = Some(incoming);
         // What was offered may have been cleared since; then the peer leaves out what is
         // not here, and its delta must not be taken.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message::{Message, Opened, Standing, TOP};
+use super::ranges::Catalog;
 use super::report::Why;
+use super::roll::Call;
 use super::scope::Scope;
 use super::session::Session;
 use crate::codec::{Cursor, DecodeError};
@@ -41,7 +43,11 @@ fn messages() -> Vec<(String, Message)> {
         },
         Opened { node: inner(2, 1, 0), children: vec![] },
     ];
-    let hello = |scope| Message::Hello { replica: replica(1), nonce: [0x77; 16], scope };
+    let call = |scope, call| Message::Hello { replica: replica(1), nonce: [0x77; 16], scope, call };
+    let hello = |scope| call(scope, Call::Each);
+    let name = |n| (format!("user/{n:04}"), [n as u8; 16]);
+    let few = Catalog::new((0..3).map(name).collect()).whole(&[1; 32]);
+    let many = Catalog::new((0..80).map(name).collect()).whole(&[1; 32]);
     let mut all = vec![
         ("hello", hello(Scope::All)),
         ("hello_for_one_space", hello(Scope::Space("main".to_owned()))),
@@ -69,6 +75,11 @@ fn messages() -> Vec<(String, Message)> {
         ("give_up_displaced", Message::GiveUp { space: 0, why: Why::Displaced }),
         ("give_up_diverged", Message::GiveUp { space: 0, why: Why::Diverged }),
         ("give_up_unknown", Message::GiveUp { space: 0, why: Why::Unknown }),
+        ("hello_after_a_meeting", call(Scope::All, Call::Since([0x33; 16]))),
+        ("hello_to_compare", call(Scope::Prefix("user/".to_owned()), Call::Compare)),
+        ("spaces_listed", Message::Spaces { last: true, ranges: few }),
+        ("spaces_hashed", Message::Spaces { last: false, ranges: many }),
+        ("spaces_equal", Message::Spaces { last: true, ranges: vec![] }),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()
@@ -102,7 +113,7 @@ fn leaves_something_out(message: &Message) -> bool {
 fn vectors_of_messages() {
     let made = messages();
     let tags: std::collections::BTreeSet<u8> = made.iter().map(|(_, m)| encoded(m)[0]).collect();
-    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=15).collect::<Vec<_>>());
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
     let vectors: Vec<Vector> = made
         .iter()
         .map(|(name, message)| (name.clone(), format!("{message:?}"), encoded(message)))
@@ -170,7 +181,8 @@ fn victim() -> Store {
 /// neither proven nor committed has left no trace.
 #[test]
 fn a_session_takes_damaged_frames_or_refuses_them() {
-    let hello = Message::Hello { replica: replica(9), nonce: [3; 16], scope: Scope::All };
+    let (scope, call) = (Scope::All, Call::Each);
+    let hello = Message::Hello { replica: replica(9), nonce: [3; 16], scope, call };
     let peer = store(9);
     peer.space("main").unwrap().set("cart").add(&7_u8).unwrap();
     let mut connecting = Session::connect(&peer, Scope::All, [3; 16]).unwrap();

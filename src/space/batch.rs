@@ -5,6 +5,7 @@
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 
+use super::catalog;
 use super::rows::{
     PASS_ROWS, Removal, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key,
     dot_value, item_key, item_value, numbered_key, range, read_state, space_key, split_dot_value,
@@ -34,6 +35,7 @@ type Covered = BTreeMap<Vec<u8>, VersionVector>;
 pub(super) struct Batch<'t> {
     pub(super) rows: &'t mut dyn Write,
     pub(super) space: u32,
+    name: Arc<str>,
     pub(super) state: State,
     /// The vector before this batch.
     pub(super) base: Arc<VersionVector>,
@@ -48,12 +50,14 @@ impl<'t> Batch<'t> {
     pub(super) fn new(
         rows: &'t mut dyn Write,
         space: u32,
+        name: Arc<str>,
         base: Arc<VersionVector>,
     ) -> Result<Self, StorageError> {
         let state = read_state(rows, space)?;
         Ok(Self {
             rows,
             space,
+            name,
             state,
             base,
             risen: VersionVector::new(),
@@ -485,6 +489,9 @@ impl<'t> Batch<'t> {
             debug_assert!(seq > self.base.get(replica), "a vector only rises");
             let key = vector_key(self.space, Which::Seen, replica);
             self.rows.put(Table::Vectors, &key, &seq.get().to_be_bytes())?;
+        }
+        if !(self.risen.is_empty() && self.marks.is_empty()) {
+            self.state.touched = catalog::touch(self.rows, &self.name, self.state.touched)?;
         }
         self.marks.save(self.rows, self.space)?;
         self.state.commit += 1;

@@ -180,6 +180,10 @@ impl Check<'_> {
                 self.report.wrong(self.name, format_args!("{kept} {what} counted, {found} found"));
             }
         }
+        let named = self.rows.get(Table::Touched, &kept.touched.to_be_bytes())?;
+        if kept.touched > 0 && named.as_deref() != Some(self.name.as_bytes()) {
+            self.report.wrong(self.name, "not found among the spaces that changed");
+        }
         Ok(())
     }
 

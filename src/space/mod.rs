@@ -60,14 +60,18 @@
 
 mod bases;
 mod batch;
+mod catalog;
 mod change;
 mod check;
 mod chunk;
+mod dropping;
 mod handles;
+mod meetings;
 mod news;
 mod options;
 mod rows;
 mod scan;
+mod shared;
 #[allow(clippy::module_inception, reason = "the room's main type has the room's name")]
 mod space;
 mod staging;
@@ -79,12 +83,15 @@ mod tx;
 #[cfg(test)]
 pub(crate) mod vectors;
 mod view;
+mod write;
 mod writer;
 
 pub(crate) use bases::VectorHash;
+pub(crate) use catalog::Leaf;
 pub(crate) use chunk::Chunk;
 #[cfg(test)]
 pub(crate) use chunk::{Claim, Event, Last};
+pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
 #[cfg(test)]
 pub(crate) use rows::Removal;

@@ -28,19 +28,23 @@ pub(crate) struct Outgoing {
     /// Our vector when this began: a removal up to here concerns the peer only where it
     /// had the removed item before, since we sent it none that was already dead.
     start: Option<VersionVector>,
+    /// Of the space that it sends from.
+    generation: u64,
     #[cfg(rejoin_faults)]
     early: Option<Snapshot>,
 }
 
 impl Outgoing {
-    /// To a peer that has seen `known` and holds `staged` from us beyond that.
-    pub(crate) fn new(known: &VersionVector, staged: &VersionVector) -> Self {
+    /// From a space of this generation to a peer that has seen `known` and holds `staged`
+    /// from us beyond that.
+    pub(crate) fn new(known: &VersionVector, staged: &VersionVector, generation: u64) -> Self {
         let mut cursor = known.clone();
         cursor.join(staged);
         Self {
             known: cursor.clone(),
             cursor,
             start: None,
+            generation,
             #[cfg(rejoin_faults)]
             early: None,
         }
@@ -69,7 +73,7 @@ impl Outgoing {
         blocks: &[(ReplicaId, u64)],
         cut: &VersionVector,
     ) -> Result<Chunk, Error> {
-        let snapshot = space.snapshot_to_show()?;
+        let snapshot = space.snapshot_to_show(self.generation)?;
         let vector = snapshot.vector.clone();
         #[cfg(rejoin_faults)]
         let (snapshot, early) = match &self.early {

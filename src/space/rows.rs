@@ -333,12 +333,14 @@ pub(super) struct State {
     pub(super) staged: u64,
     /// Whose delta is staged.
     pub(super) staging_peer: Option<ReplicaId>,
+    /// The number of the store's commit that changed vector or items last.
+    pub(super) touched: u64,
 }
 
 impl State {
     pub(super) fn to_row(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(40);
-        for n in [self.commit, self.items, self.log_bytes, self.staged] {
+        for n in [self.commit, self.items, self.log_bytes, self.staged, self.touched] {
             row.put_varint(n);
         }
         row.put_bytes(self.staging_peer.as_ref().map_or(&[], |peer| peer.as_bytes()));
@@ -352,6 +354,7 @@ impl State {
             items: cursor.varint()?,
             log_bytes: cursor.varint()?,
             staged: cursor.varint()?,
+            touched: cursor.varint()?,
             staging_peer: None,
         };
         let mut peer = Cursor::new("staging peer", cursor.bytes(16)?);

@@ -48,6 +48,8 @@ pub(crate) struct Incoming {
     space: Space,
     peer: ReplicaId,
     id: u64,
+    /// Of the space, when the peer was told how it stands.
+    generation: u64,
     holds: bool,
     chunks: u32,
     /// Up to where this delta is staged, while it holds the place.
@@ -101,12 +103,15 @@ impl Incoming {
     /// takes its place over, and says up to where it is staged.
     pub(crate) fn open(
         space: &Space,
+        generation: u64,
         peer: ReplicaId,
         now_ms: u64,
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
         let staged = VersionVector::new();
-        let mut incoming = Self { space: space.clone(), peer, id, holds: false, chunks: 0, staged };
+        let space = space.clone();
+        let mut incoming = Self { space, peer, id, generation, holds: false, chunks: 0, staged };
+        let space = &incoming.space;
         let snapshot = space.snapshot()?;
         let resumes = match snapshot.state.staging_peer {
             Some(staged) => staged == peer || fault!(AnotherPeersStagingResumed),
@@ -116,8 +121,8 @@ impl Incoming {
             return Ok((incoming, VersionVector::new()));
         };
         *lock(&space.shared.feeder) = Some(Feeder { id, progress_ms: now_ms });
-        incoming.holds = true;
         let staged = read_vector(&*snapshot.rows, number, Which::Staged)?;
+        incoming.holds = true;
         incoming.staged.clone_from(&staged);
         Ok((incoming, staged))
     }
@@ -168,7 +173,7 @@ impl Incoming {
     /// Refuses events in our name that we never made, and a delta whose end does not
     /// cover what it brought.
     fn check(&self, chunk: &Chunk) -> Result<(), Error> {
-        let own = self.space.store.replica();
+        let own = self.space.replica();
         let stated = chunk.upto.get(own);
         let last = chunk.last.as_ref().map_or(Seq::ZERO, |last| last.vector.get(own));
         // A past too: passed on, it would take away what this replica is still to write.
@@ -194,11 +199,14 @@ impl Incoming {
     ) -> Result<Taken, Error> {
         let space = &self.space;
         self.chunks += 1;
-        let durability = match chunk.last {
-            None if !self.chunks.is_multiple_of(CHUNKS_A_SYNC) => Durability::Eventual,
-            _ => Durability::Immediate,
-        };
         let mut guard = space.store.shared.writer()?;
+        // Between the chunks of a large delta, so that a cut loses little; at its end the
+        // session waits for the disk once, for all the spaces of which it then says so.
+        let durability = match self.chunks.is_multiple_of(CHUNKS_A_SYNC) {
+            true => Durability::Immediate,
+            false => guard.take(),
+        };
+        space.check_generation(self.generation)?;
         let mut clock = guard.clock;
         // The session's milliseconds are of any clock, timestamps of the wall's.
         let wall_ms = space.store.shared.now_ms();
@@ -245,7 +253,7 @@ impl Incoming {
 
 /// Refuses a peer that names an own event beyond the newest there is.
 pub(crate) fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
-    let replica = space.store.replica();
+    let replica = space.replica();
     let own = space.snapshot()?.vector.get(replica);
     if theirs > own {
         let theirs = Dot::new(replica, theirs);

@@ -41,7 +41,7 @@ impl Space {
         let snapshot = self.snapshot()?;
         let keys = snapshot.view().count_keys()?;
         Ok(Status {
-            replica: self.store().replica(),
+            replica: self.replica(),
             space: self.name().to_owned(),
             vector,
             root,

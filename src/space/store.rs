@@ -1,19 +1,19 @@
 //! Stores: one file, one replica, any number of spaces.
 
-use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 
 use super::options::{Options, Tuning};
-use super::rows::{after, corrupt, range};
-use super::space::{Space, SpaceShared};
+use super::rows::corrupt;
+use super::shared::SpaceShared;
+use super::space::Space;
 use super::writer::Writers;
 use crate::causal::{Hlc, HybridClock, ReplicaId};
 use crate::codec::limits;
-use crate::error::{Error, UsageError, shown};
-use crate::storage::{Identity, MemoryStorage, Order, Read, Storage, StorageError, Table, Write};
+use crate::error::{Error, UsageError};
+use crate::storage::{Identity, MemoryStorage, Read, Storage, StorageError, Table, Write};
 
 /// One replica: a file (or memory) that holds any number of spaces.
 ///
@@ -115,33 +115,18 @@ impl Store {
             let limit = *limits::SPACE_NAME_BYTES.end();
             return Err(UsageError::SpaceName { limit, found: name.len() }.into());
         }
-        if let Some(shared) = lock(&self.shared.spaces).get(name) {
+        // Held while the rows are read: who drops the space must find what was made of them.
+        let mut spaces = lock(&self.shared.spaces);
+        if let Some(shared) = spaces.get(name) {
             return Ok(Space::new(self.clone(), shared.clone()));
         }
-        let made = Arc::new(SpaceShared::load(name, self)?);
-        let mut spaces = lock(&self.shared.spaces);
-        let shared = spaces.entry(made.name.clone()).or_insert(made);
-        Ok(Space::new(self.clone(), shared.clone()))
-    }
-
-    /// The names of the spaces that start with `prefix`, in order.
-    ///
-    /// # Errors
-    /// The storage failed.
-    pub fn spaces(&self, prefix: &str) -> Result<Vec<String>, Error> {
-        let from = prefix.as_bytes();
-        let to = after(from);
-        let mut names = Vec::new();
-        self.shared.storage.read()?.scan(
-            Table::Spaces,
-            range(from, &to),
-            Order::Ascending,
-            &mut |name, _| {
-                names.push(shown(name));
-                ControlFlow::Continue(())
-            },
-        )?;
-        Ok(names)
+        if spaces.len() == spaces.capacity() {
+            // Before it grows: where no handle is left, what they share can be read again.
+            spaces.retain(|_, shared| Arc::strong_count(shared) > 1);
+        }
+        let shared = Arc::new(SpaceShared::load(name, self)?);
+        spaces.insert(shared.name.clone(), shared.clone());
+        Ok(Space::new(self.clone(), shared))
     }
 
     /// The name under which this store writes.
@@ -183,6 +168,7 @@ impl Store {
     /// # Errors
     /// The storage failed, or a snapshot is held.
     pub fn compact(&self) -> Result<(), Error> {
+        self.free_dropped()?;
         let _writer = self.shared.writer()?;
         Ok(self.shared.storage.compact()?)
     }
@@ -212,6 +198,11 @@ impl StoreShared {
         }
     }
 
+    /// What the handles of a space share, if any was made since the store was opened.
+    pub(super) fn loaded(&self, name: &str) -> Option<Arc<SpaceShared>> {
+        lock(&self.spaces).get(name).cloned()
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         (self.options.clock)()
     }
@@ -221,10 +212,8 @@ impl StoreShared {
 pub(super) fn number_of(rows: &dyn Read, name: &str) -> Result<Option<u32>, StorageError> {
     rows.get(Table::Spaces, name.as_bytes())?
         .map(|row| {
-            let number = <[u8; 4]>::try_from(row.as_slice());
-            number
-                .map(u32::from_be_bytes)
-                .map_err(|_| corrupt(Table::Spaces, name.as_bytes(), "not a number"))
+            let number = row.first_chunk().map(|number| u32::from_be_bytes(*number));
+            number.ok_or_else(|| corrupt(Table::Spaces, name.as_bytes(), "not a number"))
         })
         .transpose()
 }

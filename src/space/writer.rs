@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::Duration;
 
-use super::space::Noted;
+use super::shared::Noted;
 use super::store::{StoreShared, lock};
 use crate::causal::{HybridClock, VersionVector};
 use crate::error::{Error, UsageError};
@@ -27,7 +27,7 @@ use crate::storage::{Changed, Changes, Durability, ReadSnapshot, StorageError, V
 /// to come back, and short beside a sync.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Relaxed commits after which one waits for the disk: bounds what a power cut may take,
+/// Commits that may take their time, after which one waits for the disk: bounds what a power cut may take,
 /// and what the engine holds until then.
 const RELAXED_COMMITS: u32 = 1024;
 
@@ -50,8 +50,10 @@ pub(super) struct Writer {
     pub(super) clock: HybridClock,
     group: Option<Group>,
     begun: u64,
-    /// Relaxed writes since the last commit that waited for the disk.
+    /// Relaxed writes since the last commit that waited for the disk, and
     relaxed: u32,
+    /// what was taken from peers.
+    taken: u32,
 }
 
 /// Changes that wait for a commit together.
@@ -161,7 +163,7 @@ impl Drop for Leading<'_> {
 
 impl Writers {
     pub(super) fn new(clock: HybridClock) -> Self {
-        let writer = Writer { clock, group: None, begun: 0, relaxed: 0 };
+        let writer = Writer { clock, group: None, begun: 0, relaxed: 0, taken: 0 };
         Self {
             writer: Mutex::new(writer),
             writing: Mutex::new(None),
@@ -304,25 +306,41 @@ impl WriterGuard<'_> {
             Ok(verdict)
         })?;
         if committed && durability == Durability::Immediate {
-            self.writer.relaxed = 0;
+            (self.writer.relaxed, self.writer.taken) = (0, 0);
         }
         Ok(())
     }
 
     /// How soon the relaxed write that comes now must be on disk.
     pub(super) fn relax(&mut self) -> Durability {
-        if self.writer.relaxed >= RELAXED_COMMITS {
-            return Durability::Immediate;
-        }
         self.writer.relaxed += 1;
-        Durability::Eventual
+        self.soon()
     }
 
-    /// Waits until all relaxed writes are on disk.
-    pub(super) fn flush(&mut self) -> Result<(), StorageError> {
-        if self.writer.relaxed == 0 {
-            return Ok(());
+    /// How soon what a peer sent must be on disk: before it is told that it was taken.
+    pub(super) fn take(&mut self) -> Durability {
+        self.writer.taken += 1;
+        self.soon()
+    }
+
+    fn soon(&self) -> Durability {
+        match self.writer.relaxed + self.writer.taken > RELAXED_COMMITS {
+            true => Durability::Immediate,
+            false => Durability::Eventual,
         }
+    }
+
+    /// Waits until all relaxed writes are on disk: before any of them is shown to a peer.
+    pub(super) fn flush_written(&mut self) -> Result<(), StorageError> {
+        if self.writer.relaxed > 0 { self.sync() } else { Ok(()) }
+    }
+
+    /// Waits until all is on disk.
+    pub(super) fn flush(&mut self) -> Result<(), StorageError> {
+        if self.writer.relaxed + self.writer.taken > 0 { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
         self.commit(Durability::Immediate, &mut |_| Ok(Verdict::Commit))
     }
 }

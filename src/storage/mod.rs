@@ -37,7 +37,7 @@ pub(crate) use overlay::{Changed, Changes, Overlay};
 pub enum Table {
     /// What concerns the whole store: format, ids, clock.
     Meta,
-    /// Name of a space → its number in this store.
+    /// Name of a space → its number in this store, and in short how it stands.
     Spaces,
     /// One row a space: commit number, counts, staging.
     States,
@@ -57,11 +57,13 @@ pub enum Table {
     Digest,
     /// Vectors proven common with a peer.
     Bases,
+    /// Number of the store's commit that changed a space last → its name.
+    Touched,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Meta,
         Self::Spaces,
         Self::States,
@@ -73,6 +75,7 @@ impl Table {
         Self::Vectors,
         Self::Digest,
         Self::Bases,
+        Self::Touched,
     ];
 }
 

@@ -138,3 +138,9 @@ pub(crate) fn assert_sound(store: &Store) {
     let found = store.check().unwrap();
     assert!(found.is_sound(), "{found:?}");
 }
+
+/// A nonce that no session before had.
+pub(crate) fn nonce() -> [u8; 16] {
+    static DRAWN: AtomicU64 = AtomicU64::new(1);
+    u128::from(DRAWN.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+}

@@ -50,6 +50,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "P", default_value = "")]
         prefix: Bytes,
     },
+    /// Lists the spaces of the store, one a line.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin spaces --prefix user/")]
+    Spaces {
+        /// Only spaces whose names start so.
+        #[arg(long, value_name = "P", default_value = "")]
+        prefix: String,
+    },
+    /// Drops a space of this store. Other stores keep what they hold of it, and the next
+    /// sync that is about it brings it back; what no other store has seen is lost.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin drop-space 2024/march")]
+    DropSpace { name: String },
     /// Checks the whole store against itself; exit code 0 where it is sound.
     #[command(after_help = "Example:\n  rejoin --store a.rejoin check")]
     Check,

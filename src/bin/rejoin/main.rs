@@ -7,6 +7,7 @@ mod import;
 mod lines;
 mod out;
 mod serve;
+mod spaces;
 mod sync;
 mod text;
 mod types;
@@ -49,6 +50,8 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
     match &cli.command {
         Command::Status => values::status(&place.read()?, out),
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
+        Command::Spaces { prefix } => spaces::list(&place, prefix, out),
+        Command::DropSpace { name } => spaces::drop_space(&place, name, out),
         Command::Check => values::check(&place, out),
         Command::Compact => values::compact(&place, out),
         Command::Get { key } => values::get(&place.read()?, &key.0, out),

@@ -32,6 +32,7 @@ pub(super) const fn definition(table: Table) -> Definition {
         Table::Vectors => "vectors",
         Table::Digest => "digest",
         Table::Bases => "bases",
+        Table::Touched => "touched",
     })
 }
 

@@ -1,0 +1,156 @@
+//! Dropping a space here: its rows go, and what other replicas hold of it stays.
+//!
+//! A version vector that covers a dot whose item is gone *is* a delete. So the vector goes
+//! with the items: to others this replica then is one that has never seen the space. The
+//! dots that it made there are known elsewhere and must not be made again; therefore it writes
+//! under another name in that space from then on, made of its own name and a count.
+//!
+//! The first commit takes the name off the rows; the rest frees them, some in each commit, and
+//! goes on with the next drop or [`Store::compact`] where it was cut.
+
+use std::ops::ControlFlow;
+
+use super::catalog::untouch;
+use super::meetings::forget_meetings;
+use super::rows::{Which, after, batch, corrupt, range, read_state, space_key, vector_key};
+use super::store::{Store, number_of};
+use crate::causal::ReplicaId;
+use crate::error::Error;
+use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict};
+
+/// Rows freed in one commit.
+const A_COMMIT: usize = 4096;
+
+const DROPPED_KEY: &[u8] = b"dropped/";
+const NAMES_KEY: &[u8] = b"names/";
+
+/// The tables whose keys begin with the number of a space.
+const OF_SPACES: [Table; 9] = [
+    Table::Items,
+    Table::Dots,
+    Table::Removals,
+    Table::RemovalAges,
+    Table::Commits,
+    Table::Vectors,
+    Table::Digest,
+    Table::Bases,
+    Table::States,
+];
+
+fn names_key(space: &str) -> Vec<u8> {
+    [NAMES_KEY, space.as_bytes()].concat()
+}
+
+/// How many names of its own this replica has used up in a space.
+fn names_used(rows: &dyn Read, space: &str) -> Result<u64, StorageError> {
+    let key = names_key(space);
+    match rows.get(Table::Meta, &key)? {
+        None => Ok(0),
+        Some(row) => match row.as_slice().try_into() {
+            Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
+            Err(_) => Err(corrupt(Table::Meta, &key, "not a count of names")),
+        },
+    }
+}
+
+/// The name under which `replica` writes in a space.
+pub(super) fn name_in(
+    rows: &dyn Read,
+    replica: ReplicaId,
+    space: &str,
+) -> Result<ReplicaId, StorageError> {
+    Ok(match names_used(rows, space)? {
+        0 => replica,
+        used => {
+            let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 name after a drop");
+            hasher.update(replica.as_bytes()).update(&used.to_be_bytes()).update(space.as_bytes());
+            let hash = hasher.finalize();
+            ReplicaId::from_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+        }
+    })
+}
+
+impl Store {
+    /// Drops a space *here*, and gives back whether there was one. Other replicas keep what
+    /// they hold, and the next session with one of them that is about this space brings it
+    /// back: dropping is for what this device no longer wants to keep. To delete what is in
+    /// a space everywhere, delete its keys.
+    ///
+    /// What no other replica has yet seen is lost with it: sync first. The space is empty for
+    /// everybody who reads when the first commit is made, which takes a moment; then its rows
+    /// are freed, a few thousand in each commit, and writers and readers go on between them.
+    /// Handles stay good, and writing begins the space anew, under another
+    /// [name](super::Space::replica). A session under way in it fails.
+    ///
+    /// # Errors
+    /// The storage failed; the space is dropped or it is not, and freeing goes on with the
+    /// next drop or [`compact`](Store::compact).
+    ///
+    /// ```
+    /// # let (store, other) = (rejoin::Store::in_memory(), rejoin::Store::in_memory());
+    /// store.space("2024/march")?.counter("visits").add(3)?;
+    /// assert!(store.drop_space("2024/march")?);
+    /// assert!(store.spaces("")?.is_empty());
+    /// # Ok::<(), rejoin::Error>(())
+    /// ```
+    pub fn drop_space(&self, name: &str) -> Result<bool, Error> {
+        let mut writer = self.shared.writer()?;
+        let mut dropped = None;
+        writer.commit(Durability::Immediate, &mut |rows| {
+            let Some(number) = number_of(rows, name)? else { return Ok(Verdict::Abort) };
+            let own = name_in(rows, self.replica(), name)?;
+            let wrote = rows.get(Table::Vectors, &vector_key(number, Which::Seen, own))?.is_some();
+            if wrote {
+                let used = names_used(rows, name)? + 1;
+                rows.put(Table::Meta, &names_key(name), &used.to_be_bytes())?;
+            }
+            let touched = read_state(rows, number)?.touched;
+            untouch(rows, touched)?;
+            forget_meetings(rows, name)?;
+            rows.delete(Table::Spaces, name.as_bytes())?;
+            rows.put(Table::Meta, &[DROPPED_KEY, &space_key(number)].concat(), &[])?;
+            dropped = Some(name_in(rows, self.replica(), name)?);
+            Ok(Verdict::Commit)
+        })?;
+        let Some(replica) = dropped else { return Ok(false) };
+        if let Some(shared) = self.shared.loaded(name) {
+            shared.dropped(replica);
+        }
+        drop(writer);
+        self.free_dropped()?;
+        Ok(true)
+    }
+
+    /// Frees the rows of dropped spaces, some in each commit.
+    pub(super) fn free_dropped(&self) -> Result<(), Error> {
+        loop {
+            let mut more = false;
+            self.shared.writer()?.commit(Durability::Eventual, &mut |rows| {
+                let to = after(DROPPED_KEY);
+                let mut key = None;
+                let first = range(DROPPED_KEY, &to);
+                rows.scan(Table::Meta, first, Order::Ascending, &mut |found, _| {
+                    key = Some(found.to_vec());
+                    ControlFlow::Break(())
+                })?;
+                let Some(key) = key else { return Ok(Verdict::Abort) };
+                let from = key.get(DROPPED_KEY.len()..).unwrap_or_default();
+                more = true;
+                for table in OF_SPACES {
+                    let (found, _) = batch(rows, table, from, &after(from), A_COMMIT)?;
+                    for (key, _) in &found {
+                        rows.delete(table, key)?;
+                    }
+                    if !found.is_empty() {
+                        return Ok(Verdict::Commit);
+                    }
+                }
+                rows.delete(Table::Meta, &key)?;
+                Ok(Verdict::Commit)
+            })?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What all handles of a space share while the store is open.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::dropping::name_in;
+use super::rows::{Which, read_vector};
+use super::store::{Store, lock, number_of};
+use crate::causal::{ReplicaId, VersionVector};
+use crate::error::Error;
+use crate::storage::{Read, StorageError};
+
+/// What all handles of a space share while the store is open.
+pub(super) struct SpaceShared {
+    pub(super) name: Arc<str>,
+    /// The name under which this replica writes here.
+    pub(super) replica: Mutex<ReplicaId>,
+    /// How often the space was dropped.
+    pub(super) generation: AtomicU64,
+    /// The vector as of a commit of the space of this number: so that a read need not load it.
+    pub(super) vector: Mutex<Option<((u32, u64), Arc<VersionVector>)>>,
+    /// Own events up to here may have been seen: a delta was read, or the store opened, since.
+    pub(super) shown: AtomicU64,
+    /// Which session feeds the staging now.
+    pub(super) feeder: Mutex<Option<super::staging::Feeder>>,
+}
+
+impl SpaceShared {
+    pub(super) fn load(name: &str, store: &Store) -> Result<Self, Error> {
+        let rows = store.shared.storage.read()?;
+        let replica = name_in(&*rows, store.replica(), name)?;
+        let own = match number_of(&*rows, name)? {
+            None => 0,
+            Some(number) => read_vector(&*rows, number, Which::Seen)?.get(replica).get(),
+        };
+        Ok(Self {
+            name: name.into(),
+            replica: Mutex::new(replica),
+            generation: AtomicU64::new(0),
+            vector: Mutex::new(None),
+            shown: AtomicU64::new(own),
+            feeder: Mutex::new(None),
+        })
+    }
+
+    /// The vector as these rows have it.
+    pub(super) fn vector(
+        &self,
+        rows: &dyn Read,
+        space: u32,
+        commit: u64,
+    ) -> Result<Arc<VersionVector>, StorageError> {
+        let wanted = (space, commit);
+        if let Some((at, vector)) = &*lock(&self.vector)
+            && *at == wanted
+        {
+            return Ok(vector.clone());
+        }
+        let vector = Arc::new(read_vector(rows, space, Which::Seen)?);
+        let mut kept = lock(&self.vector);
+        if kept.as_ref().is_none_or(|(at, _)| *at < wanted) {
+            *kept = Some((wanted, vector.clone()));
+        }
+        Ok(vector)
+    }
+
+    /// The space was dropped, and this replica writes under another name from now on.
+    pub(super) fn dropped(&self, replica: ReplicaId) {
+        *lock(&self.replica) = replica;
+        *lock(&self.vector) = None;
+        *lock(&self.feeder) = None;
+        self.shown.store(0, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What a space's handles are to know once a commit is there.
+pub(super) struct Noted {
+    pub(super) space: Arc<SpaceShared>,
+    pub(super) number: u32,
+    pub(super) commit: u64,
+    /// The vector before it, and what rose above that.
+    pub(super) vector: Arc<VersionVector>,
+    pub(super) risen: VersionVector,
+}
+
+impl Noted {
+    /// Brings the vector up to the commit.
+    pub(super) fn rise(&mut self) {
+        if !self.risen.is_empty() {
+            Arc::make_mut(&mut self.vector).join(&core::mem::take(&mut self.risen));
+        }
+    }
+
+    /// The commit is there.
+    pub(super) fn note(mut self) {
+        let space = self.space.clone();
+        let mut kept = lock(&space.vector);
+        *kept = None; // so that nobody else holds the vector, and it need not be copied
+        self.rise();
+        *kept = Some(((self.number, self.commit), self.vector));
+    }
+}
