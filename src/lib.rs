@@ -39,8 +39,9 @@
 //! # Features
 //! All are off at first, and each only adds: `net` (sessions over WebSocket), `cli` (the
 //! `rejoin` binary), `sim` (a seeded world of replicas and faults to test applications in),
-//! `quickcheck` (the laws of the types, for types of your own). The core knows no network and
-//! no async, and compiles to `wasm32-unknown-unknown`.
+//! `quickcheck` (random values that can occur, and the laws of merging for types of your own,
+//! told in `guide::testing`). The core knows no network and no async, and compiles to
+//! `wasm32-unknown-unknown`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 pub mod guide;

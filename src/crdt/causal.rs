@@ -63,7 +63,8 @@ pub enum NotCausal {
 ///
 /// Made by the methods of the stores that end in *-ing*, such as
 /// [`OrSetStore::adding`](super::OrSetStore::adding), and applied by
-/// [`Causal::apply`]; between the two it can be carried up from the inside of a map.
+/// [`Causal::apply`]; between the two it can be carried up from the inside of a map, or of a
+/// store of your own, by [`Change::within`].
 #[derive(Clone, Debug)]
 #[must_use = "a change does nothing until it is applied"]
 pub struct Change<S> {
@@ -74,15 +75,17 @@ pub struct Change<S> {
 }
 
 impl<S> Change<S> {
-    /// The change that puts `store`, an item under `dot`, in the place of `observed`.
-    pub(super) fn write(store: S, dot: Dot, observed: impl IntoIterator<Item = Dot>) -> Self {
+    /// The change that puts `store`, an item under `dot`, in the place of `observed`, which
+    /// are live dots of the store it is a change of.
+    pub fn write(store: S, dot: Dot, observed: impl IntoIterator<Item = Dot>) -> Self {
         let mut seen: CausalContext = observed.into_iter().collect();
         seen.insert(dot);
         Self { delta: Causal { store, seen }, dot: Some(dot) }
     }
 
-    /// The change that removes `observed`; `store` holds nothing, or keys with nothing.
-    pub(super) fn removal(store: S, observed: CausalContext) -> Self {
+    /// The change that removes `observed`; `store` holds nothing, or keys with nothing, which
+    /// say where to look.
+    pub fn removal(store: S, observed: CausalContext) -> Self {
         Self { delta: Causal { store, seen: observed }, dot: None }
     }
 
@@ -92,8 +95,9 @@ impl<S> Change<S> {
         Self { delta: Causal { store, seen: observed }, dot: Some(dot) }
     }
 
-    /// The same change of a store that holds this one.
-    pub(super) fn within<T>(self, wrap: impl FnOnce(S) -> T) -> Change<T> {
+    /// The same change of a store that holds this one; `wrap` puts it in its place, with
+    /// nothing beside it.
+    pub fn within<T>(self, wrap: impl FnOnce(S) -> T) -> Change<T> {
         let Causal { store, seen } = self.delta;
         Change { delta: Causal { store: wrap(store), seen }, dot: self.dot }
     }

@@ -41,6 +41,61 @@ fn sum(rows: &DotFun<i64>) -> i128 {
     rows.iter().map(|(_, amount)| i128::from(*amount)).sum()
 }
 
+/// How a counter is counted up.
+macro_rules! increments {
+    ($counter:ident, $amount:ty, $adds:literal, $overflows:literal) => {
+        impl $counter {
+            #[doc = $adds]
+            ///
+            /// # Errors
+            #[doc = concat!("The writer's own total would ", $overflows, ".")]
+            pub fn add(
+                &mut self,
+                replica: ReplicaId,
+                amount: $amount,
+            ) -> Result<Self, CounterOverflow> {
+                self.add_shown(replica, amount, Seq::MAX)
+            }
+
+            #[doc = concat!("As [`", stringify!($counter), "::add`], under a dot from outside.")]
+            ///
+            /// # Errors
+            #[doc = concat!("The writer's own total would ", $overflows, ", or the dot was seen already.")]
+            pub fn add_at(&mut self, dot: Dot, amount: $amount) -> Result<Self, CounterError> {
+                self.add_shown_at(dot, amount, Seq::MAX)
+            }
+
+            #[doc = $adds]
+            /// Nobody can have seen what the replica wrote after `shown`: neither a delta nor
+            /// a state that has it was handed out.
+            ///
+            /// # Errors
+            #[doc = concat!("The writer's own total would ", $overflows, ".")]
+            pub fn add_shown(
+                &mut self,
+                replica: ReplicaId,
+                amount: $amount,
+                shown: Seq,
+            ) -> Result<Self, CounterOverflow> {
+                self.try_mutate(replica, |counter, dot| counter.adding(dot, amount, shown))
+            }
+
+            #[doc = concat!("As [`", stringify!($counter), "::add_shown`], under a dot from outside.")]
+            ///
+            /// # Errors
+            #[doc = concat!("The writer's own total would ", $overflows, ", or the dot was seen already.")]
+            pub fn add_shown_at(
+                &mut self,
+                dot: Dot,
+                amount: $amount,
+                shown: Seq,
+            ) -> Result<Self, CounterError> {
+                Ok(self.apply(self.adding(dot, amount, shown)?)?)
+            }
+        }
+    };
+}
+
 /// A counter that goes up and down.
 ///
 /// Each increment is a live item with its own amount, so that removing the counter (from a
@@ -64,11 +119,11 @@ fn sum(rows: &DotFun<i64>) -> i128 {
 pub type PnCounter = Causal<PnCounterStore>;
 
 /// The live items of a [`PnCounter`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PnCounterStore(pub(super) DotFun<i64>);
 
-crate::crdt::delegate_store!([] PnCounterStore, 0);
+crate::crdt::wrap_store!([] PnCounterStore, DotFun<i64>);
 
 impl PnCounterStore {
     /// The sum of all rows. O(rows).
@@ -98,50 +153,7 @@ impl PnCounterStore {
     }
 }
 
-impl PnCounter {
-    /// Adds `amount`, negative or not.
-    ///
-    /// # Errors
-    /// The writer's own total would leave the range of `i64`.
-    pub fn add(&mut self, replica: ReplicaId, amount: i64) -> Result<Self, CounterOverflow> {
-        self.add_shown(replica, amount, Seq::MAX)
-    }
-
-    /// Adds `amount` under a dot from outside.
-    ///
-    /// # Errors
-    /// The writer's own total would leave the range of `i64`, or the dot was seen already.
-    pub fn add_at(&mut self, dot: Dot, amount: i64) -> Result<Self, CounterError> {
-        self.add_shown_at(dot, amount, Seq::MAX)
-    }
-
-    /// Adds `amount`, where nobody can have seen what the replica wrote after `shown`:
-    /// neither a delta nor a state that has it was handed out.
-    ///
-    /// # Errors
-    /// The writer's own total would leave the range of `i64`.
-    pub fn add_shown(
-        &mut self,
-        replica: ReplicaId,
-        amount: i64,
-        shown: Seq,
-    ) -> Result<Self, CounterOverflow> {
-        self.try_mutate(replica, |counter, dot| counter.adding(dot, amount, shown))
-    }
-
-    /// As [`PnCounter::add_shown`], under a dot from outside.
-    ///
-    /// # Errors
-    /// The writer's own total would leave the range of `i64`, or the dot was seen already.
-    pub fn add_shown_at(
-        &mut self,
-        dot: Dot,
-        amount: i64,
-        shown: Seq,
-    ) -> Result<Self, CounterError> {
-        Ok(self.apply(self.adding(dot, amount, shown)?)?)
-    }
-}
+increments!(PnCounter, i64, "Adds `amount`, negative or not.", "leave the range of `i64`");
 
 /// A counter that only goes up.
 ///
@@ -160,11 +172,11 @@ impl PnCounter {
 pub type GCounter = Causal<GCounterStore>;
 
 /// The live items of a [`GCounter`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct GCounterStore(pub(super) DotFun<i64>);
 
-crate::crdt::delegate_store!([] GCounterStore, 0);
+crate::crdt::wrap_store!([] GCounterStore, DotFun<i64>);
 
 impl<'de> Deserialize<'de> for GCounterStore {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -208,46 +220,4 @@ impl GCounterStore {
     }
 }
 
-impl GCounter {
-    /// Adds `amount`.
-    ///
-    /// # Errors
-    /// The writer's own total would be more than `i64::MAX`.
-    pub fn add(&mut self, replica: ReplicaId, amount: u64) -> Result<Self, CounterOverflow> {
-        self.add_shown(replica, amount, Seq::MAX)
-    }
-
-    /// Adds `amount` under a dot from outside.
-    ///
-    /// # Errors
-    /// The writer's own total would be more than `i64::MAX`, or the dot was seen already.
-    pub fn add_at(&mut self, dot: Dot, amount: u64) -> Result<Self, CounterError> {
-        self.add_shown_at(dot, amount, Seq::MAX)
-    }
-
-    /// Adds `amount`; `shown` as in [`PnCounter::add_shown`].
-    ///
-    /// # Errors
-    /// The writer's own total would be more than `i64::MAX`.
-    pub fn add_shown(
-        &mut self,
-        replica: ReplicaId,
-        amount: u64,
-        shown: Seq,
-    ) -> Result<Self, CounterOverflow> {
-        self.try_mutate(replica, |counter, dot| counter.adding(dot, amount, shown))
-    }
-
-    /// As [`GCounter::add_shown`], under a dot from outside.
-    ///
-    /// # Errors
-    /// The writer's own total would be more than `i64::MAX`, or the dot was seen already.
-    pub fn add_shown_at(
-        &mut self,
-        dot: Dot,
-        amount: u64,
-        shown: Seq,
-    ) -> Result<Self, CounterError> {
-        Ok(self.apply(self.adding(dot, amount, shown)?)?)
-    }
-}
+increments!(GCounter, u64, "Adds `amount`.", "be more than `i64::MAX`");

@@ -27,11 +27,11 @@ use crate::causal::{Dot, ReplicaId};
 pub type EwFlag = Causal<EwFlagStore>;
 
 /// The live items of an [`EwFlag`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EwFlagStore(pub(super) DotSet);
 
-crate::crdt::delegate_store!([] EwFlagStore, 0);
+crate::crdt::wrap_store!([] EwFlagStore, DotSet);
 
 impl EwFlagStore {
     /// Whether the flag is enabled.
@@ -96,11 +96,11 @@ impl EwFlag {
 pub type DwFlag = Causal<DwFlagStore>;
 
 /// The live items of a [`DwFlag`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DwFlagStore(pub(super) DotFun<bool>);
 
-crate::crdt::delegate_store!([] DwFlagStore, 0);
+crate::crdt::wrap_store!([] DwFlagStore, DotFun<bool>);
 
 impl DwFlagStore {
     /// Whether the flag is enabled.

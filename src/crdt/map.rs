@@ -1,11 +1,11 @@
 //! Maps of values, nested to any depth.
 
-use core::fmt;
+use core::convert::Infallible;
 use std::borrow::Borrow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Causal, Change, DotMap, DotSeen, DotStore, Meeting, Replicated};
+use super::{Causal, Change, DotMap, DotSeen, DotStore, Replicated};
 use crate::causal::{CausalContext, Dot, ReplicaId};
 
 /// A map from keys to values of any type of this module, maps among them.
@@ -109,11 +109,8 @@ impl<K: Ord + Clone, V: Replicated> OrMapStore<K, V> {
         key: K,
         change: impl FnOnce(&V::Store) -> Change<V::Store>,
     ) -> Change<Self> {
-        let inner = match self.0.get(&key) {
-            Some(store) => change(store),
-            None => change(&V::Store::default()),
-        };
-        inner.within(|store| Self(DotMap::of(key, store)))
+        let change = |store: &_| Ok::<_, Infallible>(change(store));
+        self.try_updating(key, change).unwrap_or_else(|never| match never {})
     }
 
     /// As [`OrMapStore::updating`], for a change that can fail.
@@ -220,31 +217,12 @@ impl<K: Ord + Clone, V: Replicated> OrMap<K, V> {
     }
 }
 
+crate::crdt::wrap_store!(
+    [K: Ord + Clone, V: Replicated] OrMapStore<K, V>,
+    DotMap<K, V::Store>
+);
+
 // By hand, because deriving would ask for the traits of `V`, not of its store.
-
-impl<K: Ord + Clone, V: Replicated> DotStore for OrMapStore<K, V> {
-    fn join(&mut self, other: &Self, meeting: &Meeting<'_>) {
-        self.0.join(&other.0, meeting);
-    }
-
-    fn each_dot(&self, visit: &mut dyn FnMut(Dot)) {
-        self.0.each_dot(visit);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn prune(&mut self) {
-        self.0.prune();
-    }
-}
-
-impl<K, V: Replicated> Default for OrMapStore<K, V> {
-    fn default() -> Self {
-        Self(DotMap::default())
-    }
-}
 
 impl<K: Clone, V: Replicated> Clone for OrMapStore<K, V> {
     fn clone(&self) -> Self {
@@ -259,12 +237,6 @@ impl<K: PartialEq, V: Replicated<Store: PartialEq>> PartialEq for OrMapStore<K, 
 }
 
 impl<K: Eq, V: Replicated<Store: Eq>> Eq for OrMapStore<K, V> {}
-
-impl<K: fmt::Debug, V: Replicated<Store: fmt::Debug>> fmt::Debug for OrMapStore<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 impl<K: Serialize, V: Replicated<Store: Serialize>> Serialize for OrMapStore<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

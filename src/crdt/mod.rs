@@ -99,5 +99,29 @@ macro_rules! delegate_store {
 }
 use delegate_store;
 
+/// What a store that wraps another has of it: [`DotStore`], and what deriving would ask too
+/// much of its parameters for.
+macro_rules! wrap_store {
+    ([$($bound:tt)*] $store:ty, $inner:ty) => {
+        $crate::crdt::delegate_store!([$($bound)*] $store, 0);
+
+        impl<$($bound)*> Default for $store {
+            fn default() -> Self {
+                Self(Default::default())
+            }
+        }
+
+        impl<$($bound)*> core::fmt::Debug for $store
+        where
+            $inner: core::fmt::Debug,
+        {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+use wrap_store;
+
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! Registers.
 
-use core::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Causal, Change, DotFun, DotSeen, rules};
@@ -33,13 +31,66 @@ pub(super) fn writes<T>(
     rows.iter().map(|(dot, row)| Write { dot, time: row.time, value: &row.value })
 }
 
-fn writing<T>(
-    rows: &DotFun<Stamped<T>>,
-    dot: Dot,
-    time: Hlc,
-    value: T,
-) -> Change<DotFun<Stamped<T>>> {
-    Change::write(DotFun::of(dot, Stamped { time, value }), dot, rows.dots())
+/// How a store is read whose concurrent values stand side by side.
+macro_rules! concurrent_values {
+    ($store:ident, $writes:ident) => {
+        impl<T> $store<T> {
+            /// The concurrent values, in the order of their dots.
+            pub fn values(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
+                self.$writes().map(|write| write.value)
+            }
+
+            /// The concurrent writes, in the order of their dots.
+            pub fn $writes(
+                &self,
+            ) -> impl ExactSizeIterator<Item = $crate::crdt::Write<'_, T>> + DoubleEndedIterator
+            {
+                $crate::crdt::registers::writes(&self.0)
+            }
+
+            /// How many concurrent values there are.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.0.len()
+            }
+
+            /// Whether there are none.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+        }
+    };
+}
+pub(super) use concurrent_values;
+
+/// How a register is written: in the place of all that the replica has seen.
+macro_rules! writes_over_all {
+    ($register:ident, $store:ident) => {
+        impl<T> $store<T> {
+            /// The change that writes a value in the place of all observed.
+            pub fn writing(&self, dot: Dot, time: Hlc, value: T) -> Change<Self> {
+                let row = DotFun::of(dot, Stamped { time, value });
+                Change::write(Self(row), dot, self.0.dots())
+            }
+        }
+
+        impl<T: Clone> $register<T> {
+            /// Writes a value, stamped with the writer's clock.
+            #[must_use = "the delta is what the other replicas need"]
+            pub fn write(&mut self, replica: ReplicaId, time: Hlc, value: T) -> Self {
+                self.mutate(replica, |register, dot| register.writing(dot, time, value))
+            }
+
+            /// Writes a value under a dot from outside.
+            ///
+            /// # Errors
+            /// The dot was seen already.
+            pub fn write_at(&mut self, dot: Dot, time: Hlc, value: T) -> Result<Self, DotSeen> {
+                self.apply(self.writing(dot, time, value))
+            }
+        }
+    };
 }
 
 /// A register in which the last write wins.
@@ -83,7 +134,7 @@ pub type LwwRegister<T> = Causal<LwwRegisterStore<T>>;
 #[serde(transparent)]
 pub struct LwwRegisterStore<T>(pub(super) DotFun<Stamped<T>>);
 
-crate::crdt::delegate_store!([T: Clone] LwwRegisterStore<T>, 0);
+crate::crdt::wrap_store!([T: Clone] LwwRegisterStore<T>, DotFun<Stamped<T>>);
 
 impl<T> LwwRegisterStore<T> {
     /// The value, if anything was written.
@@ -110,28 +161,9 @@ impl<T> LwwRegisterStore<T> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-
-    /// The change that writes a value in the place of all observed.
-    pub fn writing(&self, dot: Dot, time: Hlc, value: T) -> Change<Self> {
-        writing(&self.0, dot, time, value).within(Self)
-    }
 }
 
-impl<T: Clone> LwwRegister<T> {
-    /// Writes a value, stamped with the writer's clock.
-    #[must_use = "the delta is what the other replicas need"]
-    pub fn write(&mut self, replica: ReplicaId, time: Hlc, value: T) -> Self {
-        self.mutate(replica, |register, dot| register.writing(dot, time, value))
-    }
-
-    /// Writes a value under a dot from outside.
-    ///
-    /// # Errors
-    /// The dot was seen already.
-    pub fn write_at(&mut self, dot: Dot, time: Hlc, value: T) -> Result<Self, DotSeen> {
-        self.apply(self.writing(dot, time, value))
-    }
-}
+writes_over_all!(LwwRegister, LwwRegisterStore);
 
 /// A register that keeps every concurrent write.
 ///
@@ -160,73 +192,6 @@ pub type MvRegister<T> = Causal<MvRegisterStore<T>>;
 #[serde(transparent)]
 pub struct MvRegisterStore<T>(pub(super) DotFun<Stamped<T>>);
 
-crate::crdt::delegate_store!([T: Clone] MvRegisterStore<T>, 0);
-
-impl<T> MvRegisterStore<T> {
-    /// The concurrent values, in the order of their dots.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
-        self.writes().map(|write| write.value)
-    }
-
-    /// The concurrent writes, in the order of their dots.
-    pub fn writes(&self) -> impl ExactSizeIterator<Item = Write<'_, T>> + DoubleEndedIterator {
-        writes(&self.0)
-    }
-
-    /// How many concurrent values there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether nothing was written.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The change that writes a value in the place of all observed.
-    pub fn writing(&self, dot: Dot, time: Hlc, value: T) -> Change<Self> {
-        writing(&self.0, dot, time, value).within(Self)
-    }
-}
-
-impl<T: Clone> MvRegister<T> {
-    /// Writes a value, stamped with the writer's clock.
-    #[must_use = "the delta is what the other replicas need"]
-    pub fn write(&mut self, replica: ReplicaId, time: Hlc, value: T) -> Self {
-        self.mutate(replica, |register, dot| register.writing(dot, time, value))
-    }
-
-    /// Writes a value under a dot from outside.
-    ///
-    /// # Errors
-    /// The dot was seen already.
-    pub fn write_at(&mut self, dot: Dot, time: Hlc, value: T) -> Result<Self, DotSeen> {
-        self.apply(self.writing(dot, time, value))
-    }
-}
-
-impl<T> Default for LwwRegisterStore<T> {
-    fn default() -> Self {
-        Self(DotFun::default())
-    }
-}
-
-impl<T> Default for MvRegisterStore<T> {
-    fn default() -> Self {
-        Self(DotFun::default())
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for LwwRegisterStore<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for MvRegisterStore<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+crate::crdt::wrap_store!([T: Clone] MvRegisterStore<T>, DotFun<Stamped<T>>);
+concurrent_values!(MvRegisterStore, writes);
+writes_over_all!(MvRegister, MvRegisterStore);

@@ -1,6 +1,5 @@
 //! Sets.
 
-use core::fmt;
 use std::borrow::Borrow;
 
 use serde::{Deserialize, Serialize};
@@ -44,7 +43,7 @@ pub type OrSet<T> = Causal<OrSetStore<T>>;
 #[serde(bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de> + Ord + Clone"))]
 pub struct OrSetStore<T>(pub(super) DotMap<T, DotSet>);
 
-crate::crdt::delegate_store!([T: Ord + Clone] OrSetStore<T>, 0);
+crate::crdt::wrap_store!([T: Ord + Clone] OrSetStore<T>, DotMap<T, DotSet>);
 
 impl<T> OrSetStore<T> {
     /// The elements in order.
@@ -161,7 +160,7 @@ pub type RwSet<T> = Causal<RwSetStore<T>>;
 #[serde(bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de> + Ord + Clone"))]
 pub struct RwSetStore<T>(pub(super) DotMap<T, DotFun<bool>>);
 
-crate::crdt::delegate_store!([T: Ord + Clone] RwSetStore<T>, 0);
+crate::crdt::wrap_store!([T: Ord + Clone] RwSetStore<T>, DotMap<T, DotFun<bool>>);
 
 fn present(says: &DotFun<bool>) -> bool {
     rules::remove_wins(says.iter().map(|(_, says)| *says))
@@ -239,29 +238,5 @@ impl<T: Ord + Clone> RwSet<T> {
     /// The dot was seen already.
     pub fn remove_at(&mut self, dot: Dot, element: T) -> Result<Self, DotSeen> {
         self.apply(self.removing(dot, element))
-    }
-}
-
-impl<T> Default for OrSetStore<T> {
-    fn default() -> Self {
-        Self(DotMap::default())
-    }
-}
-
-impl<T> Default for RwSetStore<T> {
-    fn default() -> Self {
-        Self(DotMap::default())
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for OrSetStore<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for RwSetStore<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -1,11 +1,9 @@
 //! Siblings: the value of Dynamo.
 
-use core::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::registers::{Stamped, Write, writes};
-use super::{Causal, Change, DotFun, DotSeen};
+use super::registers::concurrent_values;
+use super::{Causal, Change, DotFun, DotSeen, Stamped, Write};
 use crate::causal::{CausalContext, Dot, Hlc, ReplicaId};
 
 /// Several concurrent values of one key, and the context to write with.
@@ -56,31 +54,10 @@ pub type Siblings<T> = Causal<SiblingsStore<T>>;
 #[serde(transparent)]
 pub struct SiblingsStore<T>(pub(super) DotFun<Stamped<T>>);
 
-crate::crdt::delegate_store!([T: Clone] SiblingsStore<T>, 0);
+crate::crdt::wrap_store!([T: Clone] SiblingsStore<T>, DotFun<Stamped<T>>);
+concurrent_values!(SiblingsStore, iter);
 
 impl<T> SiblingsStore<T> {
-    /// The concurrent values, in the order of their dots.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &T> + DoubleEndedIterator {
-        self.iter().map(|write| write.value)
-    }
-
-    /// The concurrent writes, in the order of their dots.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Write<'_, T>> + DoubleEndedIterator {
-        writes(&self.0)
-    }
-
-    /// How many siblings there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What the application makes of the siblings; `None` if there are none. They come in
     /// the order of their dots, the same at every replica, so a function that looks at
     /// nothing else gives the same answer everywhere. Nothing is written.
@@ -155,17 +132,5 @@ impl<T: Clone> Siblings<T> {
     pub fn remove(&mut self, context: &CausalContext) -> Self {
         let change = Change::removal(SiblingsStore::default(), context.clone());
         self.apply(change).unwrap_or_default()
-    }
-}
-
-impl<T> Default for SiblingsStore<T> {
-    fn default() -> Self {
-        Self(DotFun::default())
-    }
-}
-
-impl<T: fmt::Debug> fmt::Debug for SiblingsStore<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

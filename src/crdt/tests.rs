@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::laws::{Few, Operations, Step, run};
+use super::laws::{Few, History, Operations, Step};
 use super::*;
 use crate::causal::ReplicaId;
 
@@ -36,7 +36,8 @@ where
         let ids = [1, 2, 3].map(|n| ReplicaId::from_bytes([n; 16]));
         let steps: Vec<_> =
             steps.into_iter().filter(|step| !matches!(step, Step::Deliver(..))).collect();
-        let copies = run::<S>(&ids, &steps, |_, _, _| ()).copies;
+        let history = History::<Causal<S>>::of(ids, &steps);
+        let copies = history.copies();
         let flat: Vec<_> = copies.iter().map(|copy| copy.flatten().unwrap()).collect();
         [(0, 1), (1, 2), (2, 0)].into_iter().all(|(l, r)| {
             let (a, b) = (&copies[l], &copies[r]);

@@ -7,3 +7,5 @@ pub mod limits;
 pub mod model;
 pub mod rooms;
 pub mod sync;
+#[cfg(feature = "quickcheck")]
+pub mod testing;

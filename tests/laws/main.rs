@@ -7,7 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod cases;
+#[cfg(feature = "quickcheck")]
+mod drawn;
 mod oracle;
+#[cfg(feature = "quickcheck")]
+mod own;
 
 use std::collections::BTreeSet;
 
