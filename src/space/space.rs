@@ -80,6 +80,15 @@ impl SpaceShared {
         Ok(vector)
     }
 
+    /// Own events in these rows count as seen from now on. The caller holds the right to
+    /// write, so that no writer replaces a row in the belief that nobody saw it.
+    pub(super) fn show(&self, rows: &dyn Read, own: ReplicaId) -> Result<(), StorageError> {
+        let Some(number) = self.number(rows)? else { return Ok(()) };
+        let vector = self.vector(rows, number, read_state(rows, number)?.commit)?;
+        self.shown.fetch_max(vector.get(own).get(), Ordering::SeqCst);
+        Ok(())
+    }
+
     fn committed(&self, base: Arc<VersionVector>, finished: Finished) {
         let mut kept = lock(&self.vector);
         *kept = None;
@@ -242,13 +251,11 @@ impl Space {
         })
     }
 
-    /// A snapshot to send from: own events in it count as seen from now on. Taken under
-    /// the right to write, so that no writer replaces a row in the belief that nobody saw it.
+    /// A snapshot to send from: own events in it count as seen from now on.
     pub(crate) fn snapshot_to_show(&self) -> Result<Snapshot, Error> {
         let _writer = self.store.shared.writer()?;
         let snapshot = self.snapshot()?;
-        let own = snapshot.vector.get(self.store.replica());
-        self.shared.shown.fetch_max(own.get(), Ordering::SeqCst);
+        self.shared.show(&*snapshot.rows, self.store.replica())?;
         Ok(snapshot)
     }
 

@@ -26,7 +26,7 @@ mod suite;
 
 pub use error::StorageError;
 #[cfg(not(target_arch = "wasm32"))]
-pub use file::{FileOptions, RedbStorage};
+pub use file::{FileOptions, Fill, RedbStorage};
 pub use memory::MemoryStorage;
 
 /// The tables, all of them raw bytes to raw bytes in byte order.

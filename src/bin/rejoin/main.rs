@@ -2,10 +2,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod args;
+mod backup;
 mod export;
 mod import;
 mod lines;
 mod out;
+mod progress;
 mod serve;
 mod sync;
 mod text;
@@ -51,6 +53,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
         Command::Check => values::check(&place, out),
         Command::Compact => values::compact(&place, out),
+        Command::Backup { file } => backup::backup(&place, file, out),
         Command::Get { key } => values::get(&place.read()?, &key.0, out),
         Command::Put { key, value, context, blind } => {
             values::put(&place, (&key.0, &value.0), context.as_deref(), *blind, out)
