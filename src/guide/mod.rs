@@ -2,8 +2,12 @@
 //!
 //! Read [`model`] first: the rest follows from its one law.
 
+pub mod comparison;
 pub mod format;
 pub mod limits;
 pub mod model;
+pub mod operating;
 pub mod rooms;
+pub mod spaces;
 pub mod sync;
+pub mod why;
