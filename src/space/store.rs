@@ -13,9 +13,7 @@ use super::space::{Space, SpaceShared};
 use crate::causal::{Hlc, HybridClock, ReplicaId};
 use crate::codec::limits;
 use crate::error::{Error, UsageError, shown};
-use crate::storage::{
-    Identity, MemoryStorage, Order, Read, ReadSnapshot, Storage, StorageError, Table, Write,
-};
+use crate::storage::{Identity, MemoryStorage, Order, Read, Storage, StorageError, Table, Write};
 
 /// One replica: a file (or memory) that holds any number of spaces.
 ///
@@ -232,7 +230,7 @@ impl StoreShared {
     /// This moment of all spaces, to copy: own events in it count as seen from now on. A
     /// space that nobody has asked for since the store was opened has shown all it has.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn rows_to_show(&self) -> Result<Box<dyn ReadSnapshot>, Error> {
+    pub(super) fn rows_to_show(&self) -> Result<Box<dyn crate::storage::ReadSnapshot>, Error> {
         let _writer = self.writer()?;
         let rows = self.storage.read()?;
         let spaces: Vec<_> = lock(&self.spaces).values().cloned().collect();
