@@ -1,56 +1,31 @@
 //! What the digest costs over 100,000 items of four origins, on rows in memory.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::ops::{Bound, ControlFlow};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use rejoin::causal::{Dot, ReplicaId, Seq, VersionVector};
 use rejoin::digest::{ItemHash, Marks, recompute, refresh, root, root_at};
-use rejoin::storage::{KeyRange, Order, Read, StorageError, Table, Visit, Write};
+use rejoin::storage::{Durability, MemoryStorage, Storage, Table, Verdict, Write};
 
 const SPACE: u32 = 1;
 const ITEMS: u64 = 100_000;
 const ORIGINS: u64 = 4;
 
-/// Tables in memory, without transactions.
-#[derive(Default)]
-struct Rows(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
-
-impl Read for Rows {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.0.get(&(table as u8, key.to_vec())).cloned())
-    }
-
-    fn scan(
-        &self,
-        table: Table,
-        range: KeyRange<'_>,
-        _: Order,
-        visit: Visit<'_>,
-    ) -> Result<(), StorageError> {
-        let from = Bound::Included((table as u8, range.from.to_vec()));
-        let to = Bound::Excluded((table as u8, range.to.unwrap_or(&[0xff; 64]).to_vec()));
-        for ((_, key), value) in self.0.range((from, to)) {
-            if visit(key, value) == ControlFlow::Break(()) {
-                break;
-            }
-        }
-        Ok(())
-    }
+fn storage() -> MemoryStorage {
+    MemoryStorage::new(ReplicaId::from_bytes([1; 16]))
 }
 
-impl Write for Rows {
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
-        self.0.insert((table as u8, key.to_vec()), value.to_vec());
-        Ok(())
-    }
-
-    fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
-        Ok(self.0.remove(&(table as u8, key.to_vec())).is_some())
-    }
+/// Runs work in a transaction of its own.
+fn write<R>(storage: &MemoryStorage, mut work: impl FnMut(&mut dyn Write) -> R) -> R {
+    let mut done = None;
+    let committed = storage.write(Durability::Eventual, &mut |rows| {
+        done = Some(work(rows));
+        Ok(Verdict::Commit)
+    });
+    committed.unwrap();
+    done.unwrap()
 }
 
 /// The `n`-th item's dot; the origins take turns.
@@ -59,7 +34,7 @@ fn dot(n: u64) -> Dot {
     Dot::new(origin, Seq::new(n / ORIGINS + 1))
 }
 
-fn change(rows: &mut Rows, marks: &mut Marks, dot: Dot, content: u64) {
+fn change(rows: &mut dyn Write, marks: &mut Marks, dot: Dot, content: u64) {
     let seq = dot.seq.get().to_be_bytes();
     let key = [SPACE.to_be_bytes().as_slice(), dot.replica.as_bytes(), &seq].concat();
     let hash = ItemHash::of(dot, b"place", &content.to_be_bytes());
@@ -67,19 +42,24 @@ fn change(rows: &mut Rows, marks: &mut Marks, dot: Dot, content: u64) {
     marks.note(dot);
 }
 
-fn whole() -> (Rows, VersionVector) {
-    let (mut rows, mut marks, mut vector) = Default::default();
-    for n in 0..ITEMS {
-        change(&mut rows, &mut marks, dot(n), 0);
-        VersionVector::advance(&mut vector, dot(n));
-    }
-    marks.save(&mut rows, SPACE).unwrap();
-    refresh(&mut rows, SPACE, &vector).unwrap();
-    (rows, vector)
+fn whole() -> (MemoryStorage, VersionVector) {
+    let (storage, vector) = (storage(), (0..ITEMS).map(dot).fold(VersionVector::new(), seen));
+    write(&storage, |rows| {
+        let mut marks = Marks::new();
+        (0..ITEMS).for_each(|n| change(rows, &mut marks, dot(n), 0));
+        marks.save(rows, SPACE).unwrap();
+        refresh(rows, SPACE, &vector).unwrap();
+    });
+    (storage, vector)
+}
+
+fn seen(mut vector: VersionVector, dot: Dot) -> VersionVector {
+    vector.advance(dot);
+    vector
 }
 
 fn refreshing(c: &mut Criterion) {
-    let (mut rows, vector) = whole();
+    let (storage, vector) = whole();
     let mut group = c.benchmark_group("refresh after strewn changes");
     for changes in [0, 1, 100, 10_000] {
         let mut content = 0;
@@ -88,15 +68,19 @@ fn refreshing(c: &mut Criterion) {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds {
                     content += 1;
-                    let mut marks = Marks::new();
-                    for n in 0..changes {
-                        let place = n * (ITEMS / changes) + content % ORIGINS;
-                        change(&mut rows, &mut marks, dot(place % ITEMS), content);
-                    }
-                    marks.save(&mut rows, SPACE).unwrap();
-                    let start = Instant::now();
-                    black_box(refresh(&mut rows, SPACE, &vector).unwrap());
-                    spent += start.elapsed();
+                    write(&storage, |rows| {
+                        let mut marks = Marks::new();
+                        for n in 0..changes {
+                            let place = n * (ITEMS / changes) + content % ORIGINS;
+                            change(rows, &mut marks, dot(place % ITEMS), content);
+                        }
+                        marks.save(rows, SPACE).unwrap();
+                    });
+                    spent += write(&storage, |rows| {
+                        let start = Instant::now();
+                        black_box(refresh(rows, SPACE, &vector).unwrap());
+                        start.elapsed()
+                    });
                 }
                 spent
             });
@@ -106,8 +90,9 @@ fn refreshing(c: &mut Criterion) {
 }
 
 fn roots(c: &mut Criterion) {
-    let (rows, vector) = whole();
-    c.bench_function("root", |b| b.iter(|| root(black_box(&rows), SPACE).unwrap()));
+    let (storage, vector) = whole();
+    let rows = storage.read().unwrap();
+    c.bench_function("root", |b| b.iter(|| root(black_box(&*rows), SPACE).unwrap()));
     for behind in [0, 1, ORIGINS] {
         let mut cut = vector.clone();
         for (origin, _) in vector.iter().take(behind as usize) {
@@ -115,23 +100,23 @@ fn roots(c: &mut Criterion) {
             cut = cut.iter().map(|(o, seq)| (o, if o == origin { early } else { seq })).collect();
         }
         c.bench_function(&format!("root at a cut, {behind} origins beyond it"), |b| {
-            b.iter(|| root_at(&rows, SPACE, &vector, black_box(&cut)).unwrap());
+            b.iter(|| root_at(&*rows, SPACE, &vector, black_box(&cut)).unwrap());
         });
     }
     c.bench_function("recompute", |b| {
-        b.iter(|| recompute(black_box(&rows), SPACE, &vector).unwrap());
+        b.iter(|| recompute(black_box(&*rows), SPACE, &vector).unwrap());
     });
 }
 
 fn marking(c: &mut Criterion) {
     c.bench_function("note and save 10,000 events in a row", |b| {
         b.iter(|| {
-            let (mut rows, mut marks) = (Rows::default(), Marks::new());
+            let (storage, mut marks) = (storage(), Marks::new());
             (1..=10_000).for_each(|seq| {
                 marks.note(Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(seq)));
             });
-            marks.save(&mut rows, SPACE).unwrap();
-            rows
+            write(&storage, |rows| marks.save(rows, SPACE).unwrap());
+            storage
         });
     });
 }

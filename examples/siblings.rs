@@ -8,11 +8,13 @@
 //! The way of Dynamo (DeCandia et al. 2007): `get` returns all concurrent values with a
 //! context, `put` takes the context back and so replaces exactly what was read.
 
+mod meeting;
+
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use rejoin::session::{Scope, Session};
-use rejoin::{Options, Store};
+use meeting::{meet, short};
+use rejoin::Store;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -63,33 +65,11 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn short(name: impl ToString) -> String {
-    name.to_string().chars().take(10).collect()
-}
-
 /// Everybody learns of everybody: along the line and back.
 fn meet_all(stores: &[Store; 3]) -> Result<()> {
     let [s0, s1, s2] = stores;
     for (a, b) in [(s0, s1), (s1, s2), (s0, s1)] {
         meet(a, b)?;
     }
-    Ok(())
-}
-
-/// One session, hand to hand: what one side says the other one hears.
-fn meet(a: &Store, b: &Store) -> Result<()> {
-    let mut nonces = [[0; 16]; 2];
-    nonces.iter_mut().for_each(|nonce| (Options::default().entropy)(nonce));
-    let mut left = Session::connect(a, Scope::All, nonces[0])?;
-    let mut right = Session::accept(b, nonces[1]);
-    while !(left.is_over() && right.is_over()) {
-        while let Some(frame) = left.poll_frame(0)? {
-            right.handle_frame(0, &frame)?;
-        }
-        while let Some(frame) = right.poll_frame(0)? {
-            left.handle_frame(0, &frame)?;
-        }
-    }
-    assert!(left.report().converged() && right.report().converged());
     Ok(())
 }

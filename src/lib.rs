@@ -30,6 +30,9 @@
 //! - [`guide::model`]: what a write is, what is kept of a delete, who wins. With one worked
 //!   history.
 //! - [`guide::sync`]: how two replicas become equal, step by step, and what it costs.
+//! - [`guide::why`]: why no order is needed, and what that costs. [`guide::spaces`]: what to
+//!   keep together, and what apart. [`guide::comparison`]: what others do better.
+//! - [`guide::operating`]: backup, crash, size, moving, upgrading, serving.
 //! - [`guide::format`]: the file and the wire, byte by byte. [`guide::limits`]: every bound.
 //! - [`guide::rooms`]: how the library is laid out.
 //! - [`space`]: stores, spaces, transactions, and a handle for each type.

@@ -1,33 +1,12 @@
 //! Many threads on two stores at once: writes, reads, panics, sessions whole and cut.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
-use rejoin::session::{Report, Scope, Session};
+mod pair;
+
+use pair::{Meeting, assert_sound, meet};
 use rejoin::{Error, Store};
 
 const ROUNDS: u32 = 40;
-
-fn honest(left: &Store, right: &Store) -> [Report; 2] {
-    let scope = Scope::All;
-    let mut sides =
-        [Session::connect(left, scope, [1; 16]).unwrap(), Session::accept(right, [2; 16])];
-    loop {
-        let mut moved = false;
-        for from in 0..2 {
-            while let Some(frame) = sides[from].poll_frame(0).unwrap() {
-                moved = true;
-                sides[1 - from].handle_frame(0, &frame).unwrap();
-            }
-        }
-        if !moved {
-            return sides.map(|s| s.report().clone());
-        }
-    }
-}
-
-fn sound(store: &Store) {
-    let report = store.check().unwrap();
-    assert!(report.is_sound(), "{report:?}");
-}
 
 #[test]
 fn sixteen_threads_write_read_and_meet() {
@@ -40,7 +19,7 @@ fn sixteen_threads_write_read_and_meet() {
             for round in 1..=ROUNDS {
                 let (space, other) = (stores[n % 2].space("main").unwrap(), &stores[1 - n % 2]);
                 match n / 2 {
-                    0 | 1 => drop(honest(&stores[n % 2], other)),
+                    0 | 1 => drop(Meeting::of(&stores[n % 2], other).run(usize::MAX)),
                     2 => drop((
                         space.root().unwrap(),
                         space.snapshot().unwrap(),
@@ -61,17 +40,7 @@ fn sixteen_threads_write_read_and_meet() {
                     }
                     4 => {
                         // Midway the pipe is gone.
-                        let mut left =
-                            Session::connect(&stores[n % 2], Scope::All, [1; 16]).unwrap();
-                        let mut right = Session::accept(other, [2; 16]);
-                        for _ in 0..round % 5 {
-                            while let Some(f) = left.poll_frame(0).unwrap() {
-                                right.handle_frame(0, &f).unwrap();
-                            }
-                            if let Some(f) = right.poll_frame(0).unwrap() {
-                                left.handle_frame(0, &f).unwrap();
-                            }
-                        }
+                        drop(Meeting::of(&stores[n % 2], other).run(round as usize % 5));
                     }
                     _ => {
                         space.put(format!("{n} {round}"), "1", None).unwrap();
@@ -85,8 +54,8 @@ fn sixteen_threads_write_read_and_meet() {
     for thread in threads.collect::<Vec<_>>() {
         thread.join().unwrap();
     }
-    assert!(honest(&stores[0], &stores[1]).iter().all(Report::converged));
-    stores.iter().for_each(sound);
+    meet(&stores[0], &stores[1]);
+    stores.iter().for_each(assert_sound);
     let counts =
         [0, 1].map(|n: usize| stores[n].space("main").unwrap().counter("count").get().unwrap());
     assert_eq!(counts[0], counts[1]);

@@ -14,10 +14,10 @@ const ROOMS: [&str; 10] =
 /// what every user of the library sees.
 const BESIDE: [&str; 4] = ["lib", "sim", "guide", "bin"];
 
-/// A file should stay below this many lines …
+/// A file stays below this many lines …
 const LONG_LINES: usize = 500;
-/// … of those that do not there may be so many, a number that only falls …
-const LONG_FILES: usize = 4;
+/// … but for these, a list that only gets shorter …
+const LONG_FILES: [&str; 2] = ["src/session/sync.rs", "src/space/batch.rs"];
 /// … and none may reach this.
 const MOST_LINES: usize = 900;
 
@@ -164,15 +164,50 @@ fn the_core_knows_no_network_no_thread_and_no_clock() {
 
 #[test]
 fn files_stay_short() {
-    let mut long = Vec::new();
+    let mut wrong = Vec::new();
     for path in rust_files() {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines < MOST_LINES, "{} has {lines} lines: divide it", shown(&path));
-        if lines > LONG_LINES {
-            long.push(format!("{} ({lines} lines)", shown(&path)));
+        let (name, listed) = (shown(&path), LONG_FILES.contains(&shown(&path).as_str()));
+        assert!(lines < MOST_LINES, "{name} has {lines} lines: divide it");
+        match (lines > LONG_LINES, listed) {
+            (true, false) => wrong.push(format!("{name} has {lines} lines: divide it")),
+            (false, true) => wrong.push(format!("{name} is short now: take it off the list")),
+            _ => {}
         }
     }
-    assert!(long.len() <= LONG_FILES, "more long files than there were: {long:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The rooms drawn in a text, from the top down: words that stand alone in a cell, or before
+/// a colon, where a cell ends with two spaces or the line of a box.
+fn rooms_drawn(text: &str) -> Vec<&str> {
+    let drawing = text.split("```text").find(|block| block.contains("your application"));
+    let drawing = drawing.unwrap().split("```").next().unwrap();
+    let cells = drawing.lines().flat_map(|line| {
+        let line = line.trim_start_matches("//!");
+        line.split(|c: char| !c.is_ascii()).flat_map(|part| part.split("  "))
+    });
+    let names = cells.map(|cell| cell.split(':').next().unwrap_or_default().trim());
+    names.filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase())).collect()
+}
+
+#[test]
+fn the_house_drawn_is_the_one_that_stands() {
+    let folders = fs::read_dir(root().join("src")).unwrap().map(|entry| entry.unwrap().path());
+    let folders = folders.filter(|path| path.is_dir());
+    let mut standing: Vec<String> = folders.map(|path| room_of(&path)).collect();
+    standing.sort();
+    let outside = ["bin", "guide"]; // drawn as what they are: the binary, and this drawing
+    standing.retain(|room| !outside.contains(&room.as_str()));
+    for file in ["README.md", "src/guide/rooms.rs"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let mut drawn = rooms_drawn(&text);
+        let layers = drawn.iter().copied().filter(|room| !BESIDE.contains(room));
+        let order = ROOMS.iter().rev().copied().filter(|room| standing.iter().any(|s| s == room));
+        assert!(layers.eq(order), "{file}: in another order: {drawn:?}");
+        drawn.sort_unstable();
+        assert_eq!(drawn, standing, "{file}");
+    }
 }
 
 #[test]

@@ -44,7 +44,8 @@ pub const FRAME_BYTES: usize = 16 * MIB;
 /// Bytes of the first frame, at most: somebody unknown gets no more memory than this.
 pub const FIRST_FRAME_BYTES: usize = 64 * KIB;
 
-/// Replicas in one version vector, at most: 24 bytes each make 12 MB, which fits a frame.
+/// Replicas in one version vector, at most: 26 bytes each, at most, make 13 MB, which fits a
+/// frame.
 pub const VECTOR_REPLICAS: usize = 500_000;
 
 /// Origins kept in the past of one item, at most; the oldest go first. A past is an

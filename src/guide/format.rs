@@ -124,7 +124,7 @@
 //!
 //! | tag | message | fields after the number |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, extension as bytes (none yet) |
+//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, extension as bytes (none yet; at most 4096 are passed over) |
 //! | 2 | opened | none: all spaces that the sender has are open |
 //! | 3 | open | name as bytes, standing |
 //! | 4 | answer | standing |
@@ -137,7 +137,7 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //!
 //! Tags from 64 on are free for sessions that stay open.
@@ -153,6 +153,12 @@
 //! node     := 00 | 01 bucket (1) | 02 origin (16) level (1) index
 //! child    := of the root: bucket (1); of a bucket: origin (16); of an inner node: position (1)
 //! ```
+//! A bucket is the first byte of an origin. An origin as a child stands for the topmost node
+//! of its tree, which both sides know from the cut; level 0 is the blocks. Nodes, the children
+//! of each, and blocks are ascending, each once. Names and text are UTF-8.
+//!
+//! The first frame begins with hello, whose version comes before anything that another version
+//! may spell otherwise. The [sequences](super::sync) show what answers what.
 //!
 //! The first bytes that ever travel:
 //! ```
@@ -186,7 +192,7 @@
 //!   0     item: shared, suffix as bytes, past, payload as bytes
 //!   1     removal beneath a prefix: prefix as bytes, past
 //!   2     events in a row that each removed one dot, in a row: count, origin, first seq removed
-//!   3     removal of dots: count, (origin, seq) …
+//!   3     removal of dots: count (at most 64), (origin, seq) …
 //! past    := count, (origin, seq) …                       ascending by origin
 //! claims  := count, (origin, block, live bits (32)) …     ascending
 //! ```
@@ -195,7 +201,45 @@
 //! to there is dead. The vector that ends a delta holds what lies beyond what the receiver had.
 //!
 //! There is one spelling: every origin listed is named, as much of a place is shared as can be,
-//! and removals that can travel as a run (tag 2) do. Anything else is refused.
+//! and removals that can travel as a run (tag 2) do. Anything else is refused, and so are a
+//! payload that its type does not allow, an event beyond *upto*, and dots of a removal (tag 3)
+//! that are not ascending.
+//!
+//! A whole frame, byte by byte: a replica of the id 0a0a… has added "egg" to the set "cart",
+//! and sends that to one that has nothing.
+//! ```
+//! # use std::sync::Arc;
+//! # use rejoin::{Options, Store, session::{Scope, Session}};
+//! # let store = |id| {
+//! #     let entropy = Arc::new(move |bytes: &mut [u8]| bytes.fill(id));
+//! #     Store::in_memory_with(Options::with(Arc::new(|| 1), entropy))
+//! # };
+//! # let (full, empty) = (store(0x0a), store(0x0b));
+//! let space = full.space("main")?;
+//! space.set("cart").add(&"egg".to_string())?;
+//!
+//! let mut from = Session::connect(&full, Scope::All, [1; 16])?;
+//! let mut to = Session::accept(&empty, [2; 16]);
+//! to.handle_frame(0, &from.poll_frame(0)?.unwrap())?; // hello, open, opened
+//! from.handle_frame(0, &to.poll_frame(0)?.unwrap())?; // hello, answer, opened
+//! let frame = from.poll_frame(0)?.unwrap();
+//!
+//! let chunk: [&[u8]; 10] = [
+//!     b"\x08\x00",             // a chunk of the space with the number 0
+//!     b"\x01", &[0x0a; 16],    // one origin: below it is 0
+//!     b"\x01\x00\x01\x01",     // one group: origin 0, up to seq 1, one event
+//!     b"\x00",                 // the next seq (gap 0), an item (tag 0)
+//!     b"\x00\x0ecart\0\0\x05\x03egg\0\0\0", // shares 0, then 14 bytes of place
+//!     b"\x00\x00",             // no past, and no payload
+//!     b"\x01",                 // the last chunk:
+//!     b"\x01\x00\x01",         // the vector says one thing, origin 0 up to seq 1
+//!     b"\x00",                 // no claims
+//! ];
+//! let root = space.root()?;
+//! let proof: [&[u8]; 2] = [b"\x0a\x00", root.as_bytes()];
+//! assert_eq!(frame, [chunk.concat(), proof.concat()].concat());
+//! # Ok::<(), rejoin::Error>(())
+//! ```
 //!
 //! # Read contexts
 //! What [`get`](crate::Space::get) returns and [`put`](crate::Space::put) takes back, to be

@@ -10,6 +10,7 @@
 //! | key | 1 B to 4 KiB | an empty name is mostly a mistake; several keys fit a page of the tables |
 //! | path | 32 steps deep | enough for any document, few enough to walk without recursion |
 //! | path, encoded | 4 KiB | paths stand in the keys of the tables; a set's element is part of it |
+//! | place (key and path), encoded | 12,290 B | a key of zeros takes two bytes for each |
 //! | value | 8 MiB | larger things belong in files of their own, named by a value |
 //! | name of a space | 1 B to 255 B | names are announced in the first frames |
 //! | chunk | about 256 KiB, 65,536 events | one commit each; progress on a slow line; what a run of removals may ask for |
@@ -24,6 +25,15 @@
 //! | places in a chunk, written out | 1 MiB | a place that begins like the one before takes a few bytes |
 //! | commits remembered by number | 65,536 for each space | for those who follow changes |
 //! | peers with a remembered base | 64 for each space | any other peer is told the whole vector |
+//! | dots in one removal record | 64 | more of them travel as a prefix and its past |
+//! | what a hello may carry for later versions | 4 KiB | somebody unknown gets no more memory |
+//! | text of a refusal | 200 B | it is for people |
+//!
+//! Not of the format, so that peers may differ in them: four chunks are under way at a time in a
+//! session; a large delta keeps its place for 10 seconds without progress; a clock that is up
+//! to a day ahead of the wall clock is followed, and one further ahead is not (its data is
+//! taken all the same); a walk repairs up to 100,000 blocks, and a proof that still fails
+//! begins another.
 //!
 //! Siblings are not limited: they are reported, and the application resolves them.
 //!
@@ -33,6 +43,7 @@
 //!
 //! assert_eq!(KEY_BYTES, 1..=4 * KIB);
 //! assert_eq!((PATH_STEPS, PATH_BYTES), (32, 4 * KIB));
+//! assert_eq!((PLACE_BYTES, CHUNK_PLACE_BYTES), (12_290, MIB));
 //! assert_eq!(VALUE_BYTES, 8 * MIB);
 //! assert_eq!(SPACE_NAME_BYTES, 1..=255);
 //! assert_eq!((CHUNK_BYTES, CHUNK_EVENTS), (256 * KIB, 65_536));

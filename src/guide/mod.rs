@@ -2,10 +2,14 @@
 //!
 //! Read [`model`] first: the rest follows from its one law.
 
+pub mod comparison;
 pub mod format;
 pub mod limits;
 pub mod model;
+pub mod operating;
 pub mod rooms;
+pub mod spaces;
 pub mod sync;
 #[cfg(feature = "quickcheck")]
 pub mod testing;
+pub mod why;

@@ -39,3 +39,8 @@
 //! | [`digest`](crate::digest) | roots, and the walk to where two of them differ | Merkle 1987 |
 //! | [`space`](crate::space) | where the former meet: stores, spaces, handles, deltas | DeCandia et al. 2007; Gonçalves et al. 2017 |
 //! | [`session`](crate::session) | how two replicas become equal | DeCandia et al. 2007 |
+//! | `net` | sessions over WebSocket and other pipes | |
+//! | `sim` | worlds drawn from a seed, and the oracle that judges them | |
+//!
+//! Beside them stand `bin`, the command line, which sees what every user of the library sees,
+//! and this `guide`. A test compares the drawing with the folders.

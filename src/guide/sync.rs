@@ -4,25 +4,112 @@
 //! Merkle trees only for what the vectors cannot say. [`session`](crate::session) is the
 //! machine that does this, [`format`](super::format) the bytes that travel.
 //!
-//! # The usual case
+//! # Words
+//! A session is about some spaces (one, a prefix of names, all) of two stores; what follows
+//! is of each of them. Messages travel in frames, several in one where they are ready together.
+//!
+//! | message | says |
+//! |---|---|
+//! | hello | who I am: version of the protocol, replica, which spaces, a nonce; and how we find those to open |
+//! | open, answer | how a space stands here: a hash of my vector, my root, the vector itself or what changed in it since we last met, and what is staged |
+//! | opened | these were all the spaces that I open |
+//! | same | vector and root are mine too |
+//! | chunk, last chunk | items and removal records that you have not seen; the last one brings the vector to which they lead |
+//! | taken | so many of your chunks are on disk: send more |
+//! | proof | my root at the cut, which is what both have seen now |
+//! | proven | it is mine too |
+//! | again | it is not, but one of us has news beyond the cut: send that, and prove again |
+//! | nodes | children of these nodes of my digest |
+//! | want vector, vector | I do not know the base that your vector goes on from; here is the whole of it |
+//! | spaces | hashes of ranges of names, or short lists: what I have there, and how it stands |
+//! | give up, refuse | this space cannot be proven now; this session cannot go on |
+//!
+//! The sequences below are compared by a test with what the code sends. Each line is a frame.
+//!
+//! ## Equal
 //! ```text
-//!  the side that connects                        the side that accepts
+//!  the side that connects                          the side that accepts
 //!
-//!   hello, open ────────────────────────────▶
-//!     who I am, and of each space: a hash of
-//!     my vector, my root, what changed since
-//!     we met last
-//!                  ◀────────────────────────────  hello, answer, chunk
-//!                                                   the same of its own; then, at once,
-//!                                                   what this side has not seen
-//!   chunk, proof ───────────────────────────▶
-//!     what that side has not seen, and the
-//!     root at the cut
-//!                  ◀────────────────────────────  proven
+//!  hello, open, opened ──────────────────────────────────────────────▶
+//!    vector …, root …
+//!  ◀──────────────────────────────────────────── hello, same, opened
 //! ```
-//! Two round trips, whatever the size of the stores. Where vector and root agree the answer is
-//! *same*, after one:
+//! One round trip of 166 bytes, whatever the size of the stores.
 //!
+//! ## One change on each side
+//! ```text
+//!  hello, open, opened ──────────────────────────────────────────────▶
+//!    vector a3 b1, root …                 the vectors show what is news
+//!  ◀──────────────────────────── hello, answer, last chunk, opened
+//!    vector a2 b2                         the item b2, at once
+//!  last chunk, proof ────────────────────────────────────────────────▶
+//!    the item a3, and the root at a3 b2   the same root here
+//!  ◀───────────────────────────────────────────────────────── proven
+//! ```
+//! Two round trips. The accepting side knows from the opening what the other lacks, and sends
+//! it with its answer.
+//!
+//! ## A new replica
+//! ```text
+//!  hello, opened ────────────────────────────────────────────────────▶
+//!    it has no spaces yet
+//!  ◀──────────────────────────────────────────── hello, open, opened
+//!                                         one that it has not heard of
+//!  answer ───────────────────────────────────────────────────────────▶
+//!    an empty vector
+//!  ◀───────────────────────────────────────────────────── last chunk
+//!                                         all that is live, and the vector; nothing of
+//!                                         what was ever removed
+//!  ◀────────────────────────────────────────────────────────── proof
+//!  proven ───────────────────────────────────────────────────────────▶
+//! ```
+//! The side that opened a space proves it.
+//!
+//! ## A removal that the log forgot
+//! ```text
+//!  hello, open, opened ──────────────────────────────────────────────▶
+//!    a has removed three things, and its log of removals has room for none
+//!  ◀──────────────────────────────────────── hello, answer, opened
+//!  last chunk, proof ────────────────────────────────────────────────▶
+//!    only the vector: there are three     it still holds the three:
+//!    events, and nothing to show          another root
+//!  ◀────────────────────────────────────────────────────────── nodes
+//!                                         root, buckets, blocks by their hashes
+//!  last chunk ───────────────────────────────────────────────────────▶
+//!    what is live here in the blocks      drops the three: seen there,
+//!    that differ: the claims              and held no longer
+//!  ◀───────────────────────────────────────────────────── last chunk
+//!                                         its claims for the same blocks
+//!  proof ────────────────────────────────────────────────────────────▶
+//!  ◀───────────────────────────────────────────────────────── proven
+//! ```
+//! A tree of more than 256 children is opened a level with each half round trip.
+//!
+//! ## Cut, and gone on with
+//! A new replica meets one that holds 700 KiB, and the line is cut:
+//! ```text
+//!  hello, opened ────────────────────────────────────────────────────▶
+//!  ◀──────────────────────────────────────────── hello, open, opened
+//!  answer ───────────────────────────────────────────────────────────▶
+//!  ◀────────────────────────────────────────────────────────── chunk
+//!    staged: on disk, and not there       300 KiB
+//!    for anybody
+//! ```
+//! Later the same two meet:
+//! ```text
+//!  hello, open, opened ──────────────────────────────────────────────▶
+//!    staged up to here
+//!  ◀──────────────────────────────────────────────── hello, answer
+//!  ◀────────────────────────────────────────────────────────── chunk
+//!                                         it goes on behind that
+//!  ◀───────────────────────────────────────────────────── last chunk
+//!    all of it appears at once
+//!  ◀───────────────────────────────────────────────────────── opened
+//!  taken, proof ─────────────────────────────────────────────────────▶
+//!  ◀───────────────────────────────────────────────────────── proven
+//! ```
+//!
+//! # A session in code
 //! ```
 //! # use rejoin::{Store, session::{Report, Scope, Session}};
 //! # fn meet(a: &Store, b: &Store) -> Result<Report, rejoin::Error> {
@@ -48,13 +135,11 @@
 //! ```
 //!
 //! # 1. Hello, open, answer
-//! A hello names protocol version, replica, scope (one space, a prefix of names, or all) and
-//! a nonce. Each side then opens the spaces it has: of each it says the hash of its version
-//! vector, its root, and the vector itself. A long vector (from seven origins on) is told as
-//! what changed against a *base*: the vector last proven common with this peer, or with
-//! whoever was met last, named by its hash. Who does not know the base asks for the whole
-//! vector before anything that follows from it, which costs one more round trip. 64 peers are
-//! remembered for each space.
+//! Each side opens the spaces it has, and answers for those that the other one opened. A long
+//! vector (from seven origins on) is told as what changed against a *base*: the vector last
+//! proven common with this peer, or with whoever was met last, named by its hash. Who does
+//! not know the base asks for the whole vector before anything that follows from it, which
+//! costs one more round trip. 64 peers are remembered for each space.
 //!
 //! A peer that names events of this replica which this replica never made has met its future:
 //! the store was put back to an earlier state. The session ends with
@@ -86,18 +171,10 @@
 //! # 4. Repair
 //! Unequal roots at one cut mean that a removal was forgotten: by the bounded log, or by a
 //! past that was cut short. While either side has news beyond the cut it is sent first and the
-//! proof is made again, three times at most. Then the digests are walked:
-//!
-//! ```text
-//!   accepting side                                connecting side
-//!   nodes: the children of my root ─────────▶
-//!                                  ◀───────── nodes: children of those that differ
-//!            … one level for each half round trip, down to blocks of 256 events …
-//!   last chunk: news, and claims ───────────▶   drops what the claims leave out, in the
-//!     the live bits of the blocks                commit that brings the news
-//!                                  ◀─────────── last chunk: news, and claims; proof
-//!   proven ─────────────────────────────────▶
-//! ```
+//! proof is made again, three times at most. Then the digests are walked: each side answers
+//! nodes with the children of those that differ, one level for each half round trip, down to
+//! blocks of 256 events. The side that finds the last of them ends the walk with its claims,
+//! the other one answers with its own.
 //!
 //! A *claim* says which events of a block are live at the claimant. Both sides have seen all
 //! of them, so what one of them no longer holds was removed. **Claim and news travel
@@ -110,6 +187,39 @@
 //!
 //! A walk is tried three times, after which the two are said to differ for good
 //! ([`Diverged`](crate::session::Why::Diverged)): one event has two contents.
+//!
+//! # Many spaces
+//! Up to sixteen spaces are opened each time, so that their roots prove them equal. Of more, the
+//! two name as few as they can. The commits of a store that change a space are numbered, and a
+//! pair whose session came to its end keeps the number it had then, under a name that both
+//! make of their nonces: *what was touched here up to my number equals what was touched there up
+//! to yours*. So the next hello names that meeting, and each opens what was touched since. It
+//! looks at nothing else, however many spaces there are, and nothing but the names of the two
+//! numbers has to agree: who does not know the meeting says so, and the two compare.
+//!
+//! ## Many spaces, of a pair that met
+//! ```text
+//!  hello, opened ────────────────────────────────────────────────────▶
+//!  ◀──────────────────────────────────────────────────── hello, opened
+//! ```
+//!
+//! ## Many spaces, of a pair that did not
+//! Each space has a leaf: a hash of its name, vector and root, made anew only for spaces that
+//! were touched. Ordered by name, the leaves are compared in ranges, of which those that
+//! differ are cut in 32, until they are short enough to be listed (range-based set
+//! reconciliation, Meyer 2023); who is sent a list opens what differs.
+//! ```text
+//!  hello, opened ────────────────────────────────────────────────────▶
+//!    we met as … (it was another)
+//!  ◀──────────────────────────────────────────────────── hello, spaces
+//!                                             let us compare: 20 ranges
+//!  spaces ───────────────────────────────────────────────────────────▶
+//!    a list of the two in the range that differs
+//!  ◀───────────────────────────────────────────── spaces, open, opened
+//!  answer, opened ───────────────────────────────────────────────────▶
+//!  ◀──────────────────────────────────────────────── last chunk, proof
+//!  proven ───────────────────────────────────────────────────────────▶
+//! ```
 //!
 //! # What a cut does
 //! A pipe may break at any byte.
@@ -124,11 +234,11 @@
 //! # What it costs
 //! | case | round trips | bytes |
 //! |---|---|---|
-//! | equal | 1 | under 300 for one space (180 with two origins in the vector: third meeting of `cargo run --release --example cart`) |
-//! | *d* items differ | 2 | those of the *d* items, and about 350 more (443 in all for a note of 13 and one of 17 bytes: the second sync of the README's shell story) |
+//! | equal | 1 | 166 for one space of one writer, 182 of two (third meeting of `cargo run --release --example cart`) |
+//! | *d* items differ | 2 | those of the *d* items, and about 350 more (445 in all for a note of 13 and one of 17 bytes: the second sync of the README's shell story) |
 //! | a base is not known | 1 more | the whole vector, 17 to 26 bytes for each replica that ever wrote |
 //! | a proof fails once | 1 more | the news |
-//! | repair | 3 to 6 more | for each block that differs 32 bytes, and 9 for each of up to 64 children of a node above it |
+//! | repair | 2 more, and half a one for each level that is not opened at once | for each block that differs 32 bytes, and 9 for each of up to 64 children of a node above it |
 //!
 //! It does not depend on the number of items that are equal, nor on how long the two were
 //! apart. Where everything differs the walk costs about a byte for 28 events, before claims.

@@ -81,6 +81,8 @@
 //! Sessions run concurrently with local writes and with each other, any number on one store.
 
 #[cfg(test)]
+mod drawn;
+#[cfg(test)]
 mod hostile;
 mod message;
 mod ranges;

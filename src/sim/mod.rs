@@ -26,15 +26,19 @@
 
 mod config;
 mod link;
+mod meetings;
 mod op;
 mod oracle;
+mod questions;
 mod random;
+mod stats;
 mod world;
 
 pub use config::Config;
 pub use oracle::{Oracle, Strictness};
 pub use random::Random;
-pub use world::{Stats, World};
+pub use stats::Stats;
+pub use world::World;
 
 use world::Wrong;
 

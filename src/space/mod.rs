@@ -55,9 +55,12 @@
 //! - **A value must have one encoding**: what serde writes for an element or a map key is its
 //!   identity, so no hash maps in them.
 //! - A closure that fails or panics leaves no trace.
-//! - Do not copy a store's file while it is open, and do not fear to do so otherwise: a copy
-//!   is noticed at opening, and writes under a name of its own ([`Store::identity`]).
+//! - Do not copy a store's file while it is open: [`Store::backup`] does that. Do not fear to
+//!   do so otherwise: a copy is noticed at opening, and writes under a name of its own
+//!   ([`Store::identity`]).
 
+#[cfg(not(target_arch = "wasm32"))]
+mod backup;
 mod bases;
 mod batch;
 mod catalog;
@@ -97,6 +100,8 @@ pub(crate) use news::Outgoing;
 pub(crate) use rows::Removal;
 pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use backup::BackupReport;
 pub use check::CheckReport;
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,

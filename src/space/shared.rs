@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::dropping::name_in;
-use super::rows::{Which, read_vector};
+use super::rows::{Which, read_state, read_vector};
 use super::store::{Store, lock, number_of};
 use crate::causal::{ReplicaId, VersionVector};
 use crate::error::Error;
@@ -62,6 +62,16 @@ impl SpaceShared {
             *kept = Some((wanted, vector.clone()));
         }
         Ok(vector)
+    }
+
+    /// Own events in these rows count as seen from now on. The caller holds the right to
+    /// write, so that no writer replaces a row in the belief that nobody saw it.
+    pub(super) fn show(&self, rows: &dyn Read) -> Result<(), StorageError> {
+        let Some(number) = number_of(rows, &self.name)? else { return Ok(()) };
+        let vector = self.vector(rows, number, read_state(rows, number)?.commit)?;
+        let own = vector.get(*lock(&self.replica));
+        self.shown.fetch_max(own.get(), Ordering::SeqCst);
+        Ok(())
     }
 
     /// The space was dropped, and this replica writes under another name from now on.

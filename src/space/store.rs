@@ -203,6 +203,18 @@ impl StoreShared {
         lock(&self.spaces).get(name).cloned()
     }
 
+    /// This moment of all spaces, to copy: own events in it count as seen from now on. A
+    /// space that nobody has asked for since the store was opened has shown all it has.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn rows_to_show(&self) -> Result<Box<dyn crate::storage::ReadSnapshot>, Error> {
+        let mut writer = self.writer()?;
+        writer.flush()?;
+        let rows = self.storage.read()?;
+        let spaces: Vec<_> = lock(&self.spaces).values().cloned().collect();
+        spaces.iter().try_for_each(|space| space.show(&*rows))?;
+        Ok(rows)
+    }
+
     pub(super) fn now_ms(&self) -> u64 {
         (self.options.clock)()
     }

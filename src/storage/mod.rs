@@ -27,7 +27,7 @@ mod suite;
 
 pub use error::StorageError;
 #[cfg(not(target_arch = "wasm32"))]
-pub use file::{FileOptions, RedbStorage};
+pub use file::{FileOptions, Fill, RedbStorage};
 pub use memory::MemoryStorage;
 pub(crate) use overlay::{Changed, Changes, Overlay};
 

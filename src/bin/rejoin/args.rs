@@ -67,6 +67,15 @@ pub(crate) enum Command {
     /// Gives space that deletes have freed back to the file system.
     #[command(after_help = "Example:\n  rejoin --store a.rejoin compact")]
     Compact,
+    /// Copies the whole store, as it is at one moment, into a new file under a name of its own.
+    #[command(after_help = "Example:
+  rejoin --store a.rejoin backup a.backup
+To restore, open the backup or move it, with its FILE.id, to where the store was. A store
+that another process has open is backed up there, or by syncing a fresh store with it.")]
+    Backup {
+        /// The copy; there must be no file of this name.
+        file: PathBuf,
+    },
     /// Prints each sibling under a key on a line, and last the context to hand back to put.
     #[command(after_help = "Example:\n  rejoin --store a.rejoin get note")]
     Get { key: Bytes },

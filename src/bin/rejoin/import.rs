@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use rejoin::space::{Map, Replacing};
 use rejoin::{Error, Tx};
 use serde_json::json;
@@ -14,6 +13,7 @@ use serde_json::json;
 use crate::Place;
 use crate::lines::{Batch, Lines, Op, Verb};
 use crate::out::{Done, Failure, Out};
+use crate::progress::progress;
 use crate::text::Element;
 
 /// Why a batch was not committed.
@@ -98,21 +98,6 @@ pub(crate) fn import(place: &Place, file: &Path, out: &mut Out) -> Done {
 fn per_second(rows: u64, elapsed: Duration) -> u64 {
     let ms = elapsed.as_millis().max(1);
     u64::try_from(u128::from(rows) * 1000 / ms).unwrap_or(u64::MAX)
-}
-
-/// A bar over the bytes of a file; nothing where nobody looks.
-fn progress(bytes: Option<u64>) -> ProgressBar {
-    let (bar, form) = match bytes {
-        Some(bytes) => (
-            ProgressBar::new(bytes),
-            "{bar:30} {bytes}/{total_bytes} {msg} {elapsed} (left: {eta})",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg} {elapsed}"),
-    };
-    if let Ok(style) = ProgressStyle::with_template(form) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// The map at the end of a path.

@@ -2,10 +2,12 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
 
 mod args;
+mod backup;
 mod export;
 mod import;
 mod lines;
 mod out;
+mod progress;
 mod serve;
 mod spaces;
 mod sync;
@@ -54,6 +56,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::DropSpace { name } => spaces::drop_space(&place, name, out),
         Command::Check => values::check(&place, out),
         Command::Compact => values::compact(&place, out),
+        Command::Backup { file } => backup::backup(&place, file, out),
         Command::Get { key } => values::get(&place.read()?, &key.0, out),
         Command::Put { key, value, context, blind } => {
             values::put(&place, (&key.0, &value.0), context.as_deref(), *blind, out)

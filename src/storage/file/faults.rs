@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-use super::tests::{folder, has, io_kind, open, open_planned, put};
+use super::open::Step;
+use super::tests::{folder, has, io_kind, open, open_planned, options, put, random};
 use super::*;
 use crate::storage::Table;
 
@@ -110,4 +111,46 @@ fn a_panic_of_the_engine_is_an_error_and_the_end_of_the_handle() {
     let storage = open(&path).unwrap();
     assert!(has(&storage, b"a") && !has(&storage, b"b"));
     assert_eq!(storage.identity(), Identity::Kept);
+}
+
+#[test]
+fn a_store_that_cannot_be_made_whole_leaves_nothing() {
+    static LEFT: AtomicI64 = AtomicI64::new(i64::MAX);
+    const ROWS: u32 = 2000;
+    let make = |path: &std::path::Path, mut plan: Plan, fails_at: Option<u32>| {
+        plan.backend = on_disk(&LEFT).backend;
+        RedbStorage::make_with(path, &options(), &mut random(), plan, &mut |to| {
+            for n in 0..ROWS {
+                if fails_at == Some(n) {
+                    return Err(StorageError::Busy("the source fails"));
+                }
+                to.put(Table::Items, &n.to_be_bytes(), &[7; 100])?;
+            }
+            Ok(())
+        })
+    };
+    let folder = folder();
+    let path = folder.path().join("store");
+    let nothing = || std::fs::read_dir(folder.path()).unwrap().next().is_none();
+    for left in [0, 1, 5_000, 50_000, 100_000] {
+        LEFT.store(left, Ordering::SeqCst);
+        assert!(make(&path, Plan::default(), None).is_err(), "{left}");
+        assert!(nothing(), "{left}");
+    }
+    LEFT.store(i64::MAX, Ordering::SeqCst);
+    for step in [Step::TempMade, Step::TempFilled, Step::TempAnnounced, Step::TempRenamed] {
+        let plan = Plan { stop_after: Some(step), ..Plan::default() };
+        assert!(make(&path, plan, None).is_err(), "{step:?}");
+        assert!(nothing(), "{step:?}");
+    }
+    let failed = make(&path, Plan::default(), Some(ROWS - 1));
+    assert!(matches!(failed, Err(StorageError::Busy(_))), "{failed:?}");
+    assert!(nothing());
+    drop(make(&path, Plan::default(), None).unwrap());
+    let storage = open(&path).unwrap();
+    assert_eq!(storage.identity(), Identity::Kept);
+    assert!((0..ROWS).all(|n| has(&storage, &n.to_be_bytes())));
+    // Over one that is there, and open: it is left as it is.
+    assert!(make(&path, Plan::default(), None).is_err());
+    assert!(has(&storage, &0_u32.to_be_bytes()) && storage.check().unwrap());
 }

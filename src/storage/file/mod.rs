@@ -19,6 +19,7 @@ use crate::causal::ReplicaId;
 mod faults;
 mod gate;
 mod health;
+mod make;
 mod open;
 mod tables;
 #[cfg(test)]
@@ -27,6 +28,9 @@ pub(super) mod tests;
 use health::Health;
 use open::{Engine, Plan, Session};
 use tables::{Snapshot, Tables};
+
+/// What writes the first rows of a new store.
+pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), StorageError>;
 
 /// How a store's file is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +132,34 @@ impl RedbStorage {
         plan: Plan,
     ) -> Result<Self, StorageError> {
         let inner = open::open(path, options, entropy, plan)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes a store at `path`, where there must be none, with the rows that `fill` writes
+    /// in one transaction. The file has its name only once they are on disk: a crash leaves
+    /// at most `FILE.new` and an empty `FILE.id`, which the next to make one removes.
+    ///
+    /// # Errors
+    /// [`Io`](StorageError::Io) with [`AlreadyExists`](std::io::ErrorKind::AlreadyExists)
+    /// where there is a file or an identity file; what `fill` failed with; and else as
+    /// [`open`](Self::open). Nothing stays behind.
+    pub fn make(
+        path: impl AsRef<Path>,
+        options: &FileOptions,
+        entropy: Entropy<'_>,
+        fill: Fill<'_>,
+    ) -> Result<Self, StorageError> {
+        Self::make_with(path.as_ref(), options, entropy, Plan::default(), fill)
+    }
+
+    fn make_with(
+        path: &Path,
+        options: &FileOptions,
+        entropy: Entropy<'_>,
+        plan: Plan,
+        fill: Fill<'_>,
+    ) -> Result<Self, StorageError> {
+        let inner = make::make(path, options, entropy, plan, fill)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -16,7 +16,7 @@ use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, TableErr
 use super::gate::{Gate, Gated};
 use super::health::{Health, engine_panic};
 use super::tables::{Definition, definition};
-use super::{FileOptions, Inner};
+use super::{FileOptions, Fill, Inner};
 use crate::causal::ReplicaId;
 use crate::codec::{Cursor, DecodeError, Put};
 use crate::storage::identity::{FileMark, IdFile, Moment, Nonce, Record, beside, io, modified};
@@ -149,13 +149,10 @@ pub(super) fn open(
     let opened = if exists(&path)? {
         open_existing(&path, options, entropy, &plan, &mut id)
     } else {
-        create(&path, options, entropy, &plan, &mut id)
+        create(&path, options, entropy, &plan, &mut id, &mut |_| Ok(()))
     };
     match opened {
-        Ok(Opened { engine, replica, identity, nonce, fresh }) => {
-            let session = Session { id, nonce, fresh, armed: identity != Identity::Kept };
-            Ok(Inner { engine, writer: Mutex::new(session), replica, identity, plan })
-        }
+        Ok(opened) => Ok(opened.into_inner(id, plan)),
         Err(error) => {
             id.discard_if_empty();
             Err(error)
@@ -163,12 +160,20 @@ pub(super) fn open(
     }
 }
 
-struct Opened {
+pub(super) struct Opened {
     engine: Engine,
     replica: ReplicaId,
     identity: Identity,
     nonce: Nonce,
     fresh: Nonce,
+}
+
+impl Opened {
+    pub(super) fn into_inner(self, id: IdFile, plan: Plan) -> Inner {
+        let Self { engine, replica, identity, nonce, fresh } = self;
+        let session = Session { id, nonce, fresh, armed: identity != Identity::Kept };
+        Inner { engine, writer: Mutex::new(session), replica, identity, plan }
+    }
 }
 
 fn open_existing(
@@ -201,12 +206,13 @@ fn open_existing(
     Ok(Opened { engine, replica, identity: Identity::Fresh { previous }, nonce: fresh, fresh })
 }
 
-fn create(
+pub(super) fn create(
     path: &Path,
     options: &FileOptions,
     entropy: Entropy<'_>,
     plan: &Plan,
     id: &mut IdFile,
+    fill: Fill<'_>,
 ) -> Result<Opened, StorageError> {
     let doing = "making a new store";
     let temp = beside(path, ".new");
@@ -228,6 +234,7 @@ fn create(
             (NONCE_KEY, &nonce),
             (REPLICA_KEY, replica.as_bytes()),
         ])?;
+        engine.fill(fill)?;
         plan.reached(Step::TempFilled)?;
         // Before the store has its name: no moment at which it stands there unannounced.
         id.write(Record { previous: nonce, next: nonce, mark: engine.mark, closed: None })?;
@@ -400,7 +407,7 @@ fn draw(entropy: Entropy<'_>) -> [u8; 16] {
 }
 
 /// The path without links, so that one store has one identity file, whichever way it is named.
-fn resolve(path: &Path) -> Result<PathBuf, StorageError> {
+pub(super) fn resolve(path: &Path) -> Result<PathBuf, StorageError> {
     let failed = |source| io(path, "finding the store", source);
     if exists(path)? {
         return path.canonicalize().map_err(failed);
@@ -410,7 +417,7 @@ fn resolve(path: &Path) -> Result<PathBuf, StorageError> {
     Ok(folder.unwrap_or(Path::new(".")).canonicalize().map_err(failed)?.join(name))
 }
 
-fn exists(path: &Path) -> Result<bool, StorageError> {
+pub(super) fn exists(path: &Path) -> Result<bool, StorageError> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

@@ -1,0 +1,156 @@
+//! Operating a store: backup, crash, disk, size, moving, upgrading, serving.
+//!
+//! A store is a file and beside it `FILE.id`, its identity. While it is open the identity file
+//! is locked; whoever else opens it, in this process or another one, is told
+//! [`AlreadyOpen`](crate::storage::StorageError::AlreadyOpen).
+//!
+//! # Backup
+//! **While the store is in use**: [`Store::backup`](crate::Store::backup), or
+//! `rejoin backup FILE` where no other process has the store open. It copies the rows of one
+//! moment into a new store under a name of its own; writers go on.
+//!
+//! ```
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let file = |name: &str| folder.path().join(name);
+//! use rejoin::{Store, storage::Identity};
+//!
+//! let store = Store::open(file("notes.store"))?;
+//! let notes = store.space("notes")?;
+//! notes.put("monday", "water the plants", None)?;
+//!
+//! let made = store.backup(file("notes.backup"))?;
+//! notes.delete("monday")?;
+//!
+//! // A backup is a store: to restore it, open it, or move it where the other one was.
+//! let restored = Store::open(file("notes.backup"))?;
+//! assert_eq!(restored.identity(), Identity::Kept);
+//! assert_eq!(restored.replica(), made.replica);
+//! assert_eq!(restored.space("notes")?.get("monday")?.len(), 1);
+//! assert!(restored.check()?.is_sound());
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! A restored backup is a replica that has been away since the backup was made. What the
+//! others did meanwhile, and what they had heard from the lost store before it was lost, it
+//! learns at the next session; deletes too. What only the lost store knew is lost. Nothing
+//! deleted comes back at those who had seen it deleted.
+//!
+//! **A store that a server holds**: sync a fresh store with it
+//! (`rejoin --store copy sync ws://… --all`). A replica is a backup that is always current; it
+//! also takes over every mistake, so keep some of the other kind.
+//!
+//! **The files themselves**, copied:
+//!
+//! | copy | safe | because |
+//! |---|---|---|
+//! | of a store that is closed | yes | the copy is noticed at opening and takes a fresh name, with or without its `FILE.id` |
+//! | of a store that is open, file by file | **no** | pages of different moments: it may open, and be wrong |
+//! | a snapshot of the file system or of the machine, while it is open | as after a power cut | put back, it is not noticed: see the next table |
+//! | `rejoin export` | yes | values only: no history of who saw what. Imported, they are new writes |
+//!
+//! # What is noticed, and what not
+//! Two histories under one name lose data without a word: a new write under a dot that a peer
+//! has seen and forgotten is dropped as dead. So a store that may not be the one that wrote
+//! last takes a fresh name before it writes anything. [`Store::identity`](crate::Store::identity)
+//! tells.
+//!
+//! | what happened | noticed |
+//! |---|---|
+//! | the file was copied, anywhere | yes |
+//! | the file was put back from a copy, `FILE.id` was not | yes |
+//! | both were put back by copying | yes: they are other files, or were modified at another time |
+//! | `FILE.id` is missing or unreadable | yes |
+//! | both were renamed together, on one file system | no, and they are the original |
+//! | both were put back over themselves with their times (`cp -p`, `rsync -t --inplace`) | **no** |
+//! | a copy made while the store was open, or after a crash, put back in place | **no** |
+//! | an image, a snapshot of a machine, a container started again from one state | **no** |
+//!
+//! For the last three set [`Options::fresh_id`](crate::Options::fresh_id), which costs an
+//! entry in the version vectors at each opening, or remove `FILE.id` when you restore. There
+//! is a second net: a peer that knows events of this replica that it has not made says so,
+//! and the session ends with [`OwnFuture`](crate::PeerError::OwnFuture) before anything has
+//! changed. It comes too late for what was written in between: hence the first one.
+//!
+//! ```
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let file = |name: &str| folder.path().join(name);
+//! use rejoin::{Store, storage::Identity};
+//!
+//! let store = Store::open(file("a.store"))?;
+//! store.space("main")?.put("k", "v", None)?;
+//! let name = store.replica();
+//! drop(store); // closed: now it may be copied
+//! std::fs::copy(file("a.store"), file("b.store"))?;
+//!
+//! let copy = Store::open(file("b.store"))?;
+//! assert_eq!(copy.identity(), Identity::Fresh { previous: name });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Crash and power cut
+//! A write is on disk when it returns, and a transaction is there whole or not at all. Nothing
+//! has to be done after a crash: open the store. It takes milliseconds, however large it is.
+//! This assumes a disk that has written what it said it synced.
+//!
+//! # A disk that is full, or fails
+//! A write that cannot be written fails with [`StorageError::Io`](crate::storage::StorageError),
+//! and the store is as it was. From then on it reads and does not write: each write fails with
+//! `MustReopen`, because after a failed sync nobody but who opens the file anew can know what
+//! reached the disk. Make room, drop all handles, open it again. A read error fails the read.
+//!
+//! # Corruption
+//! [`Store::check`](crate::Store::check) (`rejoin check`) reads everything and holds it against
+//! itself: the engine's pages, each item against its dot and its hash, counts against rows,
+//! the digest against the dots. Do not mend a store that is not sound. Put the file aside, and
+//! sync a fresh store with a peer; what only the old one knew, export from it as far as it
+//! goes, or take it from a backup.
+//!
+//! ```
+//! # let store = rejoin::Store::in_memory();
+//! let found = store.check()?;
+//! assert!(found.is_sound(), "{:?}", found.problems);
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! # Size
+//! [`Space::status`](crate::Space::status) (`rejoin status --json`) says what grows:
+//!
+//! | figure | grows with | and shrinks |
+//! |---|---|---|
+//! | `items` | what lives | when it is removed |
+//! | `removal_log_bytes` | what is removed | by itself: at most [`removal_log_bytes`](crate::Options::removal_log_bytes) for each space |
+//! | entries of `vector` | replicas that ever wrote | never |
+//! | `staged` | a large delta under way, or cut | when the same peer goes on, or another takes its place |
+//! | `file_bytes` | all of it; freed pages are used again | by [`Store::compact`](crate::Store::compact) (`rejoin compact`) |
+//!
+//! Compacting writes the file anew in place, and takes about as long as that; writers wait,
+//! and no snapshot may be held, so a backup cannot run meanwhile. It is worth it after much was
+//! deleted for good. Without it a file does not grow for ever: it stays about as large as it
+//! once had to be.
+//!
+//! # Moving to another device
+//! Any of these: sync a fresh store there with the old one; make a backup and copy that;
+//! close the store and copy its file. In all three the store has another name there, and its
+//! vectors one entry more. Then throw the old one away, or keep both: they are two replicas.
+//!
+//! # Throwing a replica away
+//! Sync it first with somebody who stays, and see that the report says it has converged: what
+//! only this one knew is lost otherwise. Then delete the file and `FILE.id`. Nobody needs to
+//! be told. Its entry in the vectors stays, 17 to 26 bytes in each space it wrote to.
+//!
+//! # Upgrading
+//! File and protocol have version numbers. A file of a newer format is refused with
+//! [`NewerFormat`](crate::storage::StorageError), a peer that speaks another protocol with
+//! [`Version`](crate::PeerError::Version), both before anything changes. Until the first
+//! release formats may change from version to version: back up, or export, before. Rust is 1.90
+//! or later.
+//!
+//! # Serving
+//! `rejoin serve`, or a [session](crate::session) on any pipe. **There is no access control
+//! yet**: whoever reaches a served store can read and write all of it. So the server binds to
+//! this machine only, unless told `--insecure`; to other machines let it be reached through
+//! something that knows who is there, such as a tunnel over SSH or a private network, or a
+//! proxy that speaks TLS and asks for a password. The library itself speaks no TLS yet.
+//!
+//! A server is a replica like any other. It may be stopped at any time; what was cut goes on
+//! at the next session.

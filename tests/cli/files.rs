@@ -1,0 +1,94 @@
+//! The store's files: what is none, what was copied, what is backed up.
+
+use std::path::Path;
+
+use rejoin::Store;
+use serde_json::json;
+
+use crate::world::{EVERYTHING, World};
+
+#[test]
+fn files_that_are_no_store_are_told_apart() {
+    let w = World::new();
+    w.file("text", "hello\n".repeat(1000));
+    w.file("empty", "");
+    std::fs::create_dir(w.path("folder")).unwrap();
+    for (name, says) in
+        [("text", "not a rejoin store"), ("empty", "not a rejoin store"), ("folder", "folder")]
+    {
+        for args in [&["status"][..], &["put", "k", "v"]] {
+            w.run(name, args).fails(1, &[says, w.path(name).to_str().unwrap()]);
+        }
+    }
+    assert_eq!(std::fs::read_to_string(w.path("text")).unwrap(), "hello\n".repeat(1000));
+    w.run("no/such/folder/a", &["put", "k", "v"]).fails(1, &["no/such/folder"]);
+    w.ok("a", &["put", "k", "v"]);
+    let held = Store::open(w.path("a")).unwrap();
+    w.run("a", &["get", "k"]).fails(1, &["already open", "close it"]);
+    drop(held);
+    newer(&w.path("a"));
+    w.run("a", &["get", "k"]).fails(1, &["format 99", "newer rejoin"]);
+    assert_eq!(w.run("a", &["put", "k", "v"]).code, 1);
+}
+
+/// Makes a store one of a later format.
+fn newer(path: &Path) {
+    let database = redb::Database::open(path).unwrap();
+    let write = database.begin_write().unwrap();
+    {
+        let own = redb::TableDefinition::<&[u8], &[u8]>::new("rejoin");
+        write.open_table(own).unwrap().insert(b"format".as_slice(), [99].as_slice()).unwrap();
+    }
+    write.commit().unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_read_only_store_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let w = World::new();
+    w.ok("a", &["put", "k", "v"]);
+    std::fs::set_permissions(w.path("a"), std::fs::Permissions::from_mode(0o444)).unwrap();
+    if std::fs::OpenOptions::new().write(true).open(w.path("a")).is_ok() {
+        return; // who is root may write anything
+    }
+    w.run("a", &["put", "k", "w"]).fails(1, &[w.path("a").to_str().unwrap()]);
+}
+
+#[test]
+fn a_copy_goes_on_under_a_name_of_its_own_and_says_so() {
+    let w = World::new();
+    w.ok("a", &["put", "k", "v"]);
+    std::fs::copy(w.path("a"), w.path("b")).unwrap();
+    let copied = w.run("b", &["put", "k", "w"]);
+    assert_eq!(copied.code, 0);
+    assert!(copied.err.contains("was copied or restored"), "{copied:?}");
+    assert_eq!(w.run("b", &["put", "k", "x"]).err, "");
+    let a = w.path("a").to_str().unwrap().to_owned();
+    assert_eq!(w.json("b", &["sync", "--file", &a])["converged"], true);
+}
+
+#[test]
+fn a_backup_is_a_store_of_its_own_and_replaces_nothing() {
+    let w = World::new();
+    let path = |name: &str| w.path(name).to_str().unwrap().to_owned();
+    w.run("a", &["backup", &path("b")]).fails(1, &["there is no store"]);
+    w.import("a", EVERYTHING).ok();
+    w.command("a", &["--space", "other", "put", "k", "v"]).output().unwrap();
+    let made = w.json("a", &["backup", &path("b")]);
+    assert_eq!((&made["op"], &made["file"]), (&json!("backup"), &json!(path("b"))));
+    assert!(made["rows"].as_u64().unwrap() > 40);
+    assert_eq!(w.run("b", &["check"]).ok(), "sound: 2 spaces, 24 items\n");
+    assert_eq!(w.ok("b", &["export"]), w.ok("a", &["export"]));
+    let status = w.json("b", &["status"]);
+    assert_eq!(status["replica"], made["replica"]);
+    assert_ne!(status["replica"], w.json("a", &["status"])["replica"]);
+    assert!(w.ok("a", &["backup", &path("c")]).contains(" rows in "));
+    w.run("a", &["backup", &path("b")]).fails(1, &[&path("b"), "there already", "another name"]);
+    w.run("a", &["backup", &path("no/folder")]).fails(1, &["no/folder"]);
+    // Both go on, and meet.
+    w.ok("b", &["set", "add", "cart", "pear"]);
+    w.ok("a", &["set", "remove", "cart", "apple"]);
+    assert_eq!(w.json("b", &["sync", "--file", &path("a"), "--all"])["repaired"], 0);
+    assert_eq!(w.ok("b", &["export"]), w.ok("a", &["export"]));
+}

@@ -1,0 +1,8 @@
+//! The binary as people use it: processes, files and sockets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod commands;
+mod files;
+mod meetings;
+mod rows;
+mod world;
