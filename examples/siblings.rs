@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
+use rejoin::crdt::Write;
 use rejoin::session::{Scope, Session};
 use rejoin::{Options, Store};
 
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     let siblings = first.get(KEY)?;
     let mut bids = BTreeSet::new();
     // Each comes with its writer's time and its dot, for resolvers that go by them.
-    for (_at, dot, value) in siblings.entries() {
+    for Write { dot, value, .. } in siblings.entries() {
         let bid: u32 = std::str::from_utf8(value)?.parse()?;
         bids.insert(bid);
         println!("  {bid}  written by {}… as its event {}", short(dot.replica), dot.seq.get());

@@ -63,7 +63,7 @@ pub mod sim;
 pub mod space;
 pub mod storage;
 
-pub use error::{Error, PeerError, UsageError};
+pub use error::{Error, PeerError, Undecodable, UsageError};
 pub use space::{Options, Snapshot, Space, Store, Tx};
 
 /// The README's code runs.

@@ -75,7 +75,7 @@ fn rooms_named(code: &str) -> Vec<String> {
             let name: String =
                 name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             rooms.push(match name.as_str() {
-                "Error" | "PeerError" | "UsageError" => "error".to_owned(),
+                "Error" | "PeerError" | "Undecodable" | "UsageError" => "error".to_owned(),
                 "Options" | "Snapshot" | "Space" | "Store" | "Tx" => "space".to_owned(),
                 // A macro, which stands at the top wherever it is written.
                 "crdt_laws" => "crdt".to_owned(),

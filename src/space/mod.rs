@@ -92,7 +92,7 @@ pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future}
 pub use check::CheckReport;
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,
-    Siblings,
+    Siblings, Stored,
 };
 #[cfg(feature = "sim")]
 pub(crate) use options::Tuning;
