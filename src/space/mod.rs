@@ -63,6 +63,7 @@ mod batch;
 mod change;
 mod check;
 mod chunk;
+mod condition;
 mod handles;
 mod news;
 mod options;
@@ -90,6 +91,7 @@ pub(crate) use rows::Removal;
 pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
 
 pub use check::CheckReport;
+pub use condition::{Condition, Outcome};
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,
     Siblings, Stored,
