@@ -67,6 +67,8 @@ mod condition;
 mod handles;
 mod news;
 mod options;
+mod resolve;
+pub mod resolvers;
 mod rows;
 mod scan;
 #[allow(clippy::module_inception, reason = "the room's main type has the room's name")]
@@ -99,6 +101,7 @@ pub use handles::{
 #[cfg(feature = "sim")]
 pub(crate) use options::Tuning;
 pub use options::{Clock, Options, Randomness};
+pub use resolve::Resolved;
 pub use scan::{Item, KeyEntry, Keys};
 pub use space::Space;
 pub use status::Status;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::batch::{Batch, Finished};
 use super::change::Change;
+use super::resolve::Resolvers;
 use super::rows::{Which, read_state, read_vector};
 use super::store::{Store, lock, number_of, number_space, save_clock};
 use super::tx::Tx;
@@ -33,6 +34,7 @@ pub(super) struct SpaceShared {
     shown: AtomicU64,
     /// Which session feeds the staging now.
     pub(super) feeder: Mutex<Option<super::staging::Feeder>>,
+    pub(super) resolvers: Resolvers,
 }
 
 impl SpaceShared {
@@ -43,6 +45,7 @@ impl SpaceShared {
             vector: Mutex::new(None),
             shown: AtomicU64::new(0),
             feeder: Mutex::new(None),
+            resolvers: Resolvers::default(),
         };
         let rows = store.shared.storage.read()?;
         if let Some(number) = shared.number(&*rows)? {
