@@ -6,6 +6,7 @@ mod export;
 mod import;
 mod lines;
 mod out;
+mod resolve;
 mod serve;
 mod sync;
 mod text;
@@ -51,10 +52,8 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
         Command::Check => values::check(&place, out),
         Command::Compact => values::compact(&place, out),
-        Command::Get { key } => values::get(&place.read()?, &key.0, out),
-        Command::Put { key, value, context, blind } => {
-            values::put(&place, (&key.0, &value.0), context.as_deref(), *blind, out)
-        }
+        Command::Get { key, resolve } => values::get(&place.read()?, &key.0, *resolve, out),
+        Command::Put(args) => values::put(&place, args, out),
         Command::Delete { key } => values::delete(&place.write()?, &key.0, out),
         Command::Set(command) => types::set(&place, command, out),
         Command::Counter(command) => types::counter(&place, command, out),
