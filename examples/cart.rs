@@ -222,6 +222,7 @@ fn lines(cart: &Space) -> Result<Vec<String>> {
     let name = now.register::<String>("name").get()?.unwrap_or_default();
     let mut lines = vec![format!("“{name}”")];
     for product in now.set::<String>("products").elements()? {
+        let product = product.decoded()?;
         let pieces = now.map::<String>("counts").counter(&product)?.get()?;
         lines.push(format!("{pieces:>3} × {product}"));
     }

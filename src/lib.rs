@@ -29,6 +29,8 @@
 //! # Where to read on
 //! - [`guide::model`]: what a write is, what is kept of a delete, who wins. With one worked
 //!   history.
+//! - [`guide::conflicts`]: siblings, conditional writes, resolvers, which type for what.
+//! - [`guide::changing_types`]: when replicas run different versions of an application.
 //! - [`guide::sync`]: how two replicas become equal, step by step, and what it costs.
 //! - [`guide::format`]: the file and the wire, byte by byte. [`guide::limits`]: every bound.
 //! - [`guide::rooms`]: how the library is laid out.

@@ -60,11 +60,13 @@ mod new {
 }
 
 fn undecodable<T>(stored: &[Stored<T>]) -> Vec<&Undecodable> {
-    let other = |one| match one {
-        &Stored::Undecodable(ref other) => Some(other),
-        _ => None,
-    };
-    stored.iter().filter_map(other).collect()
+    let mut found = Vec::new();
+    for one in stored {
+        if let Stored::Undecodable(other) = one {
+            found.push(other);
+        }
+    }
+    found
 }
 
 fn values<T: Clone>(stored: &[Stored<T>]) -> Vec<T> {
@@ -260,7 +262,7 @@ fn an_element_has_one_encoding_or_is_refused() {
     let down: Sizes = (0..20).rev().map(|n| (n.to_string(), n)).collect();
     space.set("maps").add(&up).unwrap();
     space.set("maps").add(&down).unwrap();
-    assert_eq!(space.set::<Sizes>("maps").elements().unwrap(), [up.clone()]);
+    assert_eq!(space.set::<Sizes>("maps").elements().unwrap(), [up]);
     assert!(space.set("maps").contains(&down).unwrap());
     assert!(space.set("maps").remove(&down).unwrap());
     assert!(space.set::<Sizes>("maps").is_empty().unwrap());

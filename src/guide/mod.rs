@@ -2,6 +2,8 @@
 //!
 //! Read [`model`] first: the rest follows from its one law.
 
+pub mod changing_types;
+pub mod conflicts;
 pub mod format;
 pub mod limits;
 pub mod model;

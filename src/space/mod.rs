@@ -47,13 +47,17 @@
 //! assert_eq!(space.get("bid")?.len(), 1);
 //! # Ok::<(), rejoin::Error>(())
 //! ```
+//! [`Space::put_if`] writes only where nothing came in between, [`Space::set_resolver`] makes
+//! one value of several as they are read: see [`guide::conflicts`](crate::guide::conflicts).
 //!
 //! # Rules
 //! - **Inside [`Space::write`] use the transaction, not the space**: a write of the same store
 //!   within its own write would wait for itself, and fails with
 //!   [`NestedWrite`](crate::UsageError::NestedWrite).
-//! - **A value must have one encoding**: what serde writes for an element or a map key is its
-//!   identity, so no hash maps in them.
+//! - **A name must have one encoding**: what serde writes for an element or a map key is its
+//!   identity, so no hash sets in them ([`guide::changing_types`](crate::guide::changing_types)).
+//! - What a type cannot read, because another version of the application wrote it, stands in
+//!   its place as [`Stored::Undecodable`].
 //! - A closure that fails or panics leaves no trace.
 //! - Do not copy a store's file while it is open, and do not fear to do so otherwise: a copy
 //!   is noticed at opening, and writes under a name of its own ([`Store::identity`]).
