@@ -87,7 +87,7 @@ fn reading(c: &mut Criterion) {
         b.iter(|| {
             let mut bytes = 0;
             set.for_each(|element| {
-                bytes += element.len();
+                bytes += element.value().map_or(0, String::len);
                 ControlFlow::Continue(())
             })
             .unwrap();

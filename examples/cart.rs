@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rejoin::codec::limits;
 use rejoin::session::{Report, Scope, Session};
+use rejoin::space::Stored;
 use rejoin::{Options, Space, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -69,6 +70,7 @@ fn main() -> Result<()> {
     println!("  bread    Ada had not touched it: Ben's removal stands");
     println!("  milk     Ben's second milk was not the one that Ada took out: adding wins");
     let lost = ada_cart.register::<String>("name").conflicts()?;
+    let lost: Vec<_> = lost.iter().filter_map(Stored::value).collect();
     println!("  name     the later one is read, the other is not lost: {lost:?}");
     println!();
     assert!(report.converged(), "both have proven that they are equal");
@@ -220,6 +222,7 @@ fn lines(cart: &Space) -> Result<Vec<String>> {
     let name = now.register::<String>("name").get()?.unwrap_or_default();
     let mut lines = vec![format!("“{name}”")];
     for product in now.set::<String>("products").elements()? {
+        let product = product.decoded()?;
         let pieces = now.map::<String>("counts").counter(&product)?.get()?;
         lines.push(format!("{pieces:>3} × {product}"));
     }

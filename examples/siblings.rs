@@ -15,6 +15,7 @@ use std::error::Error;
 
 use meeting::{meet, short};
 use rejoin::Store;
+use rejoin::crdt::Write;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -39,7 +40,7 @@ fn main() -> Result<()> {
     let siblings = first.get(KEY)?;
     let mut bids = BTreeSet::new();
     // Each comes with its writer's time and its dot, for resolvers that go by them.
-    for (_at, dot, value) in siblings.entries() {
+    for Write { dot, value, .. } in siblings.entries() {
         let bid: u32 = std::str::from_utf8(value)?.parse()?;
         bids.insert(bid);
         println!("  {bid}  written by {}… as its event {}", short(dot.replica), dot.seq.get());

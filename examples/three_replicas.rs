@@ -10,6 +10,7 @@ mod meeting;
 use std::error::Error;
 
 use meeting::{meet, short};
+use rejoin::space::Stored;
 use rejoin::{Space, Store};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -84,7 +85,8 @@ fn days(hike: &Space, more: i64) -> Result<()> {
 }
 
 fn packed(hike: &Space) -> Result<Vec<String>> {
-    let mut things = hike.set::<String>("things").elements()?;
+    let things = hike.set::<String>("things").elements()?.into_iter();
+    let mut things = things.map(Stored::decoded).collect::<std::result::Result<Vec<_>, _>>()?;
     things.sort();
     Ok(things)
 }

@@ -1,7 +1,10 @@
 //! What can go wrong, by who must act: the caller, the disk, a peer.
 
+use std::sync::Arc;
+
 use crate::causal::{Dot, ReplicaId};
-use crate::codec::DecodeError;
+use crate::codec::encoding::{NotDecoded, NotEncoded};
+use crate::codec::{DecodeError, Kind};
 use crate::crdt::rules::CounterOverflow;
 use crate::storage::StorageError;
 
@@ -56,18 +59,18 @@ pub enum UsageError {
         /// What the encoder said.
         reason: String,
     },
-    /// A value or element that is not of the type asked for.
-    #[error("key {key:?}: a {kind} that does not decode as the type asked for: {reason}")]
-    Undecodable {
-        /// The key, as text where it is text.
-        key: String,
-        /// What stands there.
-        kind: String,
-        /// The bytes that do not decode.
-        bytes: Vec<u8>,
-        /// What the decoder said.
+    /// An element of a set or a field of a map whose type has more than one encoding for a
+    /// value, or none that it reads back: it could be found by neither.
+    #[error(
+        "an element or field without one encoding of its own: {reason}; use BTreeSet for HashSet in it, and leave nothing out of what is written"
+    )]
+    ManyEncodings {
+        /// What happened when it was read back.
         reason: String,
     },
+    /// A value, element or field that is not of the type asked for.
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
     /// A counter of which this replica's own part would leave 64 bits.
     #[error(transparent)]
     CounterOverflow(#[from] CounterOverflow),
@@ -88,12 +91,62 @@ pub enum UsageError {
         /// The newest such event.
         dot: Dot,
     },
+    /// A key for whose siblings no resolver is set.
+    #[error("key {key:?}: no resolver is set for it; set one for a prefix of it first")]
+    NoResolver {
+        /// The key, as text where it is text.
+        key: String,
+    },
+    /// Siblings between which the resolver of their key does not decide, because it cannot
+    /// read one of them or was not made for it. They are as they were.
+    #[error("key {key:?}: its resolver does not decide between {siblings} siblings; read them all")]
+    Unresolved {
+        /// The key, as text where it is text.
+        key: String,
+        /// How many there are.
+        siblings: usize,
+    },
     /// A write inside the closure of another write of the same store: it would wait for itself.
     #[error("a write within a write of the same store; use the transaction handed to the closure")]
     NestedWrite,
     /// A handle of a transaction used inside a visit of the same transaction.
     #[error("a change of a transaction while it is being read; collect first, then change")]
     NestedChange,
+}
+
+/// Bytes in the store that are not of the type they were asked for as: written by another
+/// version of the application, mostly. They stay where they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {key:?}: a {kind} that does not decode as the type asked for: {why}")]
+pub struct Undecodable {
+    key: Arc<str>,
+    kind: Kind,
+    bytes: Vec<u8>,
+    why: NotDecoded,
+}
+
+impl Undecodable {
+    pub(crate) fn new(key: Arc<str>, kind: Kind, bytes: &[u8], why: NotDecoded) -> Self {
+        Self { key, kind, bytes: bytes.to_vec(), why }
+    }
+
+    /// The key they stand under, as text where it is text.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What they stand as: a register's value, an element of a set, a field of a map.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The bytes, all of them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// What a peer did that must be refused. The session with it ends.
@@ -161,6 +214,22 @@ pub enum PeerError {
 impl From<CounterOverflow> for Error {
     fn from(overflow: CounterOverflow) -> Self {
         Self::Usage(overflow.into())
+    }
+}
+
+impl From<Undecodable> for Error {
+    fn from(undecodable: Undecodable) -> Self {
+        Self::Usage(undecodable.into())
+    }
+}
+
+impl From<NotEncoded> for Error {
+    fn from(error: NotEncoded) -> Self {
+        let reason = error.to_string();
+        Self::Usage(match error {
+            NotEncoded::Encoder(_) => UsageError::Encode { reason },
+            _ => UsageError::ManyEncodings { reason },
+        })
     }
 }
 

@@ -29,6 +29,8 @@
 //! # Where to read on
 //! - [`guide::model`]: what a write is, what is kept of a delete, who wins. With one worked
 //!   history.
+//! - [`guide::conflicts`]: siblings, conditional writes, resolvers, which type for what.
+//! - [`guide::changing_types`]: when replicas run different versions of an application.
 //! - [`guide::sync`]: how two replicas become equal, step by step, and what it costs.
 //! - [`guide::why`]: why no order is needed, and what that costs. [`guide::spaces`]: what to
 //!   keep together, and what apart. [`guide::comparison`]: what others do better.
@@ -67,7 +69,7 @@ pub mod sim;
 pub mod space;
 pub mod storage;
 
-pub use error::{Error, PeerError, UsageError};
+pub use error::{Error, PeerError, Undecodable, UsageError};
 pub use space::{Options, Snapshot, Space, Store, Tx};
 
 /// The README's code runs.

@@ -46,7 +46,7 @@ fn rounds(space: &Space) -> u64 {
         let parts = parts.map(|round| round.unwrap().unwrap_or(0));
         assert!(parts.iter().all(|round| *round == parts[0]), "half a transaction: {parts:?}");
         let last = now.set::<u64>(format!("{thread}/set")).elements().unwrap();
-        assert_eq!(last.last().copied().unwrap_or(0), parts[0]);
+        assert_eq!(last.last().map_or(0, |last| *last.value().unwrap()), parts[0]);
         parts[0]
     });
     let sum = each.sum();
@@ -118,7 +118,8 @@ fn a_backup_of_memory_while_threads_write_is_one_moment() {
 
 /// What a space holds, as its users see it.
 fn elements(store: &Store) -> Vec<String> {
-    let mut elements = main_of(store).set::<String>("cart").elements().unwrap();
+    let elements = main_of(store).set::<String>("cart").elements().unwrap().into_iter();
+    let mut elements: Vec<String> = elements.map(|element| element.decoded().unwrap()).collect();
     elements.sort();
     elements
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rejoin::causal::ReplicaId;
 use rejoin::session::{Report, Scope, Session, Why};
-use rejoin::space::Keys;
+use rejoin::space::{Keys, Stored};
 use rejoin::storage::MemoryStorage;
 use rejoin::{Error, Options, PeerError, Store};
 
@@ -58,7 +58,7 @@ fn root(store: &Store) -> String {
     store.space("main").unwrap().root().unwrap().to_string()
 }
 
-fn cart(store: &Store) -> Vec<String> {
+fn cart(store: &Store) -> Vec<Stored<String>> {
     store.space("main").unwrap().set::<String>("cart").elements().unwrap()
 }
 

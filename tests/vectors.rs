@@ -135,7 +135,8 @@ fn holds_what_it_held(store: &Store) {
     let space = main_of(store);
     assert_eq!(space.set::<u32>("cart").elements().unwrap(), [0, 2]);
     let title = space.register::<String>("title");
-    assert_eq!(title.get().unwrap().into_iter().chain(title.conflicts().unwrap()).count(), 2);
+    assert!(title.get().unwrap().is_some());
+    assert_eq!(title.conflicts().unwrap().len(), 1);
     assert_eq!(space.counter("n").get().unwrap(), -199);
     assert!(space.mv_register::<String>("note").get().unwrap().is_empty());
     assert_eq!(space.get("bid").unwrap().values().collect::<Vec<_>>(), [b"20", b"10"]);

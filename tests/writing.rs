@@ -219,7 +219,8 @@ fn after_a_power_cut(path: &Path, name: &str) -> Vec<u64> {
     std::fs::copy(path, &copy).unwrap();
     let store = Store::open(copy).unwrap();
     assert_sound(&store);
-    store.space("main").unwrap().set("n").elements().unwrap()
+    let elements = store.space("main").unwrap().set("n").elements().unwrap().into_iter();
+    elements.map(|element| element.decoded().unwrap()).collect()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Values to bytes and back: flat, canonical, with every limit in one file.
 
 mod cursor;
+pub(crate) mod encoding;
 mod error;
 pub mod limits;
 pub mod place;

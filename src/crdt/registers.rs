@@ -15,8 +15,8 @@ pub struct Stamped<T> {
 }
 
 /// One of the concurrent writes of a register, as it is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Write<'a, T> {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Write<'a, T: ?Sized> {
     /// The name of the write.
     pub dot: Dot,
     /// When it was made.
@@ -24,6 +24,14 @@ pub struct Write<'a, T> {
     /// What was written.
     pub value: &'a T,
 }
+
+impl<T: ?Sized> Clone for Write<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ?Sized> Copy for Write<'_, T> {}
 
 pub(super) fn writes<T>(
     rows: &DotFun<Stamped<T>>,

@@ -38,6 +38,9 @@
 //! | dw_flag | 8 | none | 1 enabled, 0 disabled |
 //! | map | 9 | field in postcard; further steps follow | |
 //!
+//! Elements and fields have one spelling: the entries of a map in them stand in the order
+//! of the bytes of their keys, each key once.
+//!
 //! Other kinds are those of newer versions: they are kept and passed on byte for byte.
 //!
 //! ```

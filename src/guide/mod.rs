@@ -2,7 +2,9 @@
 //!
 //! Read [`model`] first: the rest follows from its one law.
 
+pub mod changing_types;
 pub mod comparison;
+pub mod conflicts;
 pub mod format;
 pub mod limits;
 pub mod model;

@@ -127,7 +127,9 @@ fn the_sequences_drawn_in_the_guide_are_what_travels() {
     let [left, right] = [store(6, 0), store(7, 0)];
     for n in 0..40 {
         let name = format!("user/{n}");
-        [&left, &right].map(|store| store.space(&name).unwrap().counter("n").add(1).unwrap());
+        for store in [&left, &right] {
+            store.space(&name).unwrap().counter("n").add(1).unwrap();
+        }
     }
     session(&left, &right, usize::MAX);
     assert_eq!(drawn("Many spaces, of a pair that met"), whole(&left, &right));

@@ -20,17 +20,18 @@
 //! declared in open and answer and at the end of each delta. Both know it, so it does not
 //! travel. A write made meanwhile lies beyond it and waits for the next session.
 
+mod intake;
+mod proof;
+
 use std::collections::VecDeque;
 
 use super::message::{Message, Standing};
 use super::report::{Report, Why};
-use super::walk;
 use crate::causal::{Causality, ReplicaId, VersionVector};
 use crate::codec::limits;
-use crate::digest::{self, RootHash};
+use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
-use crate::faults::fault;
-use crate::space::{Chunk, Incoming, Outgoing, Space, Taken, VectorHash, check_own_future};
+use crate::space::{Incoming, Outgoing, Space, VectorHash, check_own_future};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -313,28 +314,6 @@ impl SpaceSync {
         self.maybe_prove(around)
     }
 
-    /// The opener proves once both deltas have ended.
-    fn maybe_prove(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
-        if self.opener && self.phase == Phase::Exchange && self.sending.is_none() && !self.awaiting
-        {
-            self.prove(around)?;
-        }
-        Ok(())
-    }
-
-    fn prove(&mut self, _: &mut Around<'_>) -> Result<(), Error> {
-        let root = self.root_at_cut()?;
-        self.root = Some(root);
-        self.phase = Phase::Proof;
-        self.queue.push_back(Message::Proof { space: self.id, root });
-        Ok(())
-    }
-
-    fn root_at_cut(&self) -> Result<RootHash, Error> {
-        self.space
-            .with_digest(|rows, space, vector| Ok(digest::root_at(rows, space, vector, &self.cut)?))
-    }
-
     fn finish(
         &mut self,
         around: &mut Around<'_>,
@@ -360,89 +339,6 @@ impl SpaceSync {
         // not fill the window of the other spaces.
         *around.under_way = around.under_way.saturating_sub(self.unacknowledged);
         self.unacknowledged = 0;
-    }
-
-    /// The peer has taken chunks.
-    pub(super) fn taken(&mut self, chunks: u64, around: &mut Around<'_>) -> Result<(), Error> {
-        if self.end.is_some() {
-            return Ok(()); // they left the window with the end
-        }
-        self.unacknowledged = self
-            .unacknowledged
-            .checked_sub(chunks)
-            .ok_or_else(|| protocol("more chunks taken than were sent"))?;
-        *around.under_way = around.under_way.saturating_sub(chunks);
-        Ok(())
-    }
-
-    /// Whether a chunk waits for another delta's staging.
-    pub(super) fn waits(&self) -> bool {
-        !self.inbox.is_empty()
-    }
-
-    /// Tries again what had to wait.
-    pub(super) fn retry(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
-        while let Some(message) = self.inbox.pop_front() {
-            if let Some(back) = self.act(message, around)? {
-                self.inbox.push_front(back);
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a message about this space.
-    pub(super) fn handle(
-        &mut self,
-        message: Message,
-        around: &mut Around<'_>,
-    ) -> Result<(), Error> {
-        if self.end.is_some() {
-            return Ok(()); // sent before the peer knew
-        }
-        self.check_turn(&message)?;
-        if self.waits() {
-            // The peer has no more chunks under way than the window allows.
-            if self.inbox.len() as u64 > 2 * WINDOW_CHUNKS {
-                return Err(protocol("more chunks than the window allows"));
-            }
-            self.inbox.push_back(message);
-            return Ok(());
-        }
-        if let Some(back) = self.act(message, around)? {
-            self.inbox.push_back(back);
-        }
-        Ok(())
-    }
-
-    /// Refuses what would make one small message after another cost a proof, a walk or a
-    /// commit each: answers to what was not sent yet, more chunks than the window allows,
-    /// and a talk without end.
-    fn check_turn(&mut self, message: &Message) -> Result<(), Error> {
-        let speaks = |m: &&Message| {
-            matches!(m, Message::Proof { .. } | Message::Again { .. } | Message::Nodes { .. })
-        };
-        let taken = |m: &&Message| matches!(m, Message::Taken { .. });
-        match message {
-            Message::Chunk { chunk, .. } if chunk.last.is_none() => {
-                if self.queue.iter().filter(taken).count() as u64 >= WINDOW_CHUNKS {
-                    return Err(protocol("more chunks than the window allows"));
-                }
-                return Ok(());
-            }
-            Message::Chunk { .. } => {}
-            message if speaks(&message) => {
-                if self.queue.iter().any(|queued| speaks(&queued)) {
-                    return Err(protocol("an answer to what was not sent yet"));
-                }
-            }
-            _ => return Ok(()),
-        }
-        self.turns += 1;
-        if self.turns > TURNS {
-            return Err(protocol("a proof that comes to no end"));
-        }
-        Ok(())
     }
 
     /// Acts on a message; hands it back where it must wait.
@@ -514,153 +410,6 @@ impl SpaceSync {
         self.learn(theirs, around)
     }
 
-    fn take_chunk(
-        &mut self,
-        chunk: Box<Chunk>,
-        around: &mut Around<'_>,
-    ) -> Result<Option<Message>, Error> {
-        let Some(incoming) = &mut self.incoming else {
-            return Err(protocol("a chunk before the answer"));
-        };
-        // Only a walk, which only a failed proof begins, shows what there is to claim.
-        let claims = chunk.last.as_ref().is_some_and(|last| !last.claims.is_empty());
-        if claims && self.phase != Phase::Walk {
-            return Err(protocol("claims without a walk"));
-        }
-        let repaired = match incoming.take(&chunk, &self.cut, around.now_ms)? {
-            Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
-            Taken::Displaced => {
-                self.give_up(around, Why::Displaced);
-                return Ok(None);
-            }
-            Taken::Staged => 0,
-            Taken::Committed { repaired } => repaired,
-        };
-        let (items, removals) = chunk.counts();
-        around.report.items_received += items;
-        around.report.removals_received += removals;
-        around.report.repaired += repaired;
-        self.dropped |= repaired > 0;
-        self.received_chunks += 1;
-        if chunk.last.is_none() || self.received_chunks > 1 {
-            self.queue.push_back(Message::Taken { space: self.id, chunks: 1 });
-        }
-        let Some(last) = chunk.last else { return Ok(None) };
-        self.received_chunks = 0;
-        self.awaiting = false;
-        self.delta_ended = true;
-        self.cut.join(&last.vector);
-        self.theirs.join(&last.vector);
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.peer_has(&last.vector);
-        }
-        if !last.claims.is_empty() {
-            self.theirs.join(&self.cut);
-            if !core::mem::take(&mut self.claimed) {
-                let blocks = last.claims.iter().map(|claim| (claim.origin, claim.block)).collect();
-                self.sending = Some(Sending::Claims(blocks));
-                self.phase = Phase::Proof;
-            } else if self.opener {
-                // What was written here since the claims would make the proof fail.
-                match self.has_news()? {
-                    true => self.sending = Some(Sending::News),
-                    false => self.prove(around)?,
-                }
-            }
-            return Ok(None);
-        }
-        self.maybe_prove(around)?;
-        Ok(None)
-    }
-
-    fn take_proof(&mut self, theirs: RootHash, around: &mut Around<'_>) -> Result<(), Error> {
-        self.phase = Phase::Proof;
-        self.theirs.join(&self.cut);
-        let root = self.root_at_cut()?;
-        if root == theirs || fault!(NoRepair) {
-            self.queue.push_back(Message::Proven { space: self.id });
-            return self.finish(around, self.cut.clone(), root);
-        }
-        if self.rounds < NEWS_ROUNDS && self.has_news()? {
-            self.rounds += 1;
-            self.sending = Some(Sending::News);
-            return Ok(());
-        }
-        self.walks += 1;
-        if self.walks > WALKS {
-            // Where writes or other sessions changed the two while they walked, that they
-            // differ is no sign of a dot with two contents.
-            let moved = self.walked != self.cut || self.dropped || self.has_news()?;
-            self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
-            return Ok(());
-        }
-        self.walked.clone_from(&self.cut);
-        self.dropped = false;
-        self.phase = Phase::Walk;
-        self.blocks.clear();
-        self.claimed = false;
-        let opened = walk::start(&self.space, &self.cut, around.key)?;
-        self.queue.push_back(Message::Nodes { space: self.id, opened, blocks: Vec::new() });
-        Ok(())
-    }
-
-    fn has_news(&self) -> Result<bool, Error> {
-        self.outgoing.as_ref().map_or(Ok(false), |outgoing| outgoing.behind(&self.space))
-    }
-
-    /// The opener proves again, after its own news where it has any.
-    fn prove_with_news(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
-        self.rounds = self.rounds.saturating_add(1);
-        if self.has_news()? {
-            self.sending = Some(Sending::News);
-            return Ok(());
-        }
-        self.prove(around)
-    }
-
-    fn take_nodes(
-        &mut self,
-        opened: Vec<super::message::Opened>,
-        blocks: Vec<(ReplicaId, u64)>,
-        around: &mut Around<'_>,
-    ) -> Result<(), Error> {
-        if self.phase == Phase::Proof {
-            // The answerer begins a walk because a proof failed.
-            if !self.opener {
-                return Err(protocol("a walk begun by the side that proves"));
-            }
-            self.theirs.join(&self.cut);
-            if self.rounds < NEWS_ROUNDS && self.has_news()? {
-                return self.prove_with_news(around);
-            }
-            self.phase = Phase::Walk;
-            self.blocks.clear();
-            self.claimed = false;
-        }
-        let mut step = walk::compare(&self.space, &self.cut, around.key, opened)?;
-        self.blocks.extend(blocks);
-        self.blocks.append(&mut step.blocks);
-        self.blocks.sort_unstable();
-        self.blocks.dedup();
-        if !step.opened.is_empty() {
-            let blocks = core::mem::take(&mut self.blocks);
-            self.queue.push_back(Message::Nodes { space: self.id, opened: step.opened, blocks });
-            return Ok(());
-        }
-        match (core::mem::take(&mut self.blocks), self.opener) {
-            // What differed has gone meanwhile.
-            (blocks, true) if blocks.is_empty() => self.prove_with_news(around)?,
-            (blocks, false) if blocks.is_empty() => {
-                self.queue.push_back(Message::Again { space: self.id });
-            }
-            (blocks, _) => {
-                self.claimed = true;
-                self.sending = Some(Sending::Claims(blocks));
-            }
-        }
-        Ok(())
-    }
-
     /// The message queued at the opening.
     pub(super) fn take_queued(&mut self) -> Option<Message> {
         self.queue.pop_front()
@@ -696,20 +445,5 @@ impl SpaceSync {
             self.sent_all(around)?;
         }
         Ok(Poll::Message(Message::Chunk { space: self.id, chunk: Box::new(chunk) }))
-    }
-
-    /// What follows the last chunk.
-    fn sent_all(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
-        match (self.sending.take(), self.opener) {
-            (Some(Sending::Delta), _) => self.maybe_prove(around),
-            (Some(Sending::News), true) => self.prove(around),
-            (Some(Sending::News), false) => {
-                self.queue.push_back(Message::Again { space: self.id });
-                Ok(())
-            }
-            // Who claims first waits for the other's claims.
-            (Some(Sending::Claims(_)), true) if !self.claimed => self.prove(around),
-            (Some(Sending::Claims(_)) | None, _) => Ok(()),
-        }
     }
 }

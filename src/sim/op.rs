@@ -19,7 +19,7 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn read(space: &Space, key: &'static str) -> Result<Self, Error> {
         let siblings = space.get(key)?;
-        let returned = siblings.entries().map(|(_, dot, _)| dot).collect();
+        let returned = siblings.entries().map(|write| write.dot).collect();
         Ok(Self { key, context: siblings.context().clone(), returned })
     }
 }

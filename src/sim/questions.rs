@@ -66,7 +66,7 @@ impl World {
         }
         for key in ["v1", "v2"] {
             let siblings = space.get(key).map_err(&failed)?;
-            let read = siblings.entries().map(|(_, dot, _)| dot);
+            let read = siblings.entries().map(|write| write.dot);
             let there = items.iter().filter(|i| i.key == key.as_bytes()).map(|i| i.dot);
             if !read.eq(there) {
                 return Err(format!("READ: {at}: {siblings:?} under {key}, of {items:?}"));

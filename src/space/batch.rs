@@ -2,23 +2,25 @@
 //! through a [`Batch`], which keeps items, dots, removal log, counts and digest in step
 //! and ends in one commit.
 
-use hashbrown::HashSet;
+mod log;
+mod staged;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::catalog;
 use super::rows::{
-    PASS_ROWS, Removal, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key,
-    dot_value, item_key, item_value, numbered_key, range, read_state, space_key, split_dot_value,
-    split_item_value, vector_key,
+    PASS_ROWS, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key, dot_value,
+    item_key, item_value, numbered_key, range, read_state, space_key, split_dot_value, vector_key,
 };
 use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
 use crate::digest::{ItemHash, Marks};
 use crate::storage::{Order, StorageError, Table, Write};
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// An item to be staged, borrowed from the chunk that brings it.
 pub(super) struct Staging<'c> {
@@ -123,46 +125,6 @@ impl<'t> Batch<'t> {
         self.rows.put(Table::Items, &key, &item_value(past, payload))
     }
 
-    /// Puts the rows of items that are ahead of the vector. Each table in its own order:
-    /// neighbours share pages, which a chunk in the order of dots would touch one by one.
-    pub(super) fn stage_items(&mut self, mut items: Vec<Staging<'_>>) -> Result<(), StorageError> {
-        self.state.staged += items.len() as u64;
-        for item in &items {
-            self.put_dot_row(item.dot, item.place, item.past, item.payload)?;
-        }
-        items.sort_unstable_by_key(|item| (item.place, item.dot));
-        for item in &items {
-            self.put_item_row(item.dot, item.place, item.past, item.payload)?;
-        }
-        Ok(())
-    }
-
-    /// Puts a removal record that is ahead of the vector.
-    pub(super) fn stage_removal(
-        &mut self,
-        dot: Dot,
-        removal: &Removal,
-    ) -> Result<(), StorageError> {
-        self.rows.put(Table::Removals, &dot_key(self.space, dot), &removal.to_row())?;
-        self.state.staged += 1;
-        Ok(())
-    }
-
-    /// Takes away what is staged under a dot, if anything is.
-    pub(super) fn unstage(&mut self, dot: Dot) -> Result<(), StorageError> {
-        let key = dot_key(self.space, dot);
-        if let Some(row) = self.rows.get(Table::Dots, &key)? {
-            let row = split_dot_value(&row).map_err(|e| corrupt(Table::Dots, &key, e))?;
-            self.rows.delete(Table::Items, &item_key(self.space, row.place, Some(dot)))?;
-            self.rows.delete(Table::Dots, &key)?;
-            self.state.staged = self.state.staged.saturating_sub(1);
-        }
-        if self.rows.delete(Table::Removals, &key)? {
-            self.state.staged = self.state.staged.saturating_sub(1);
-        }
-        Ok(())
-    }
-
     /// Takes away the item with this key, live or staged.
     pub(super) fn remove_item(&mut self, key: &[u8], dot: Dot) -> Result<(), StorageError> {
         self.rows.delete(Table::Items, key)?;
@@ -226,167 +188,6 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Puts the record of a removal of our own.
-    pub(super) fn log_removal(&mut self, dot: Dot, removal: &Removal) -> Result<(), StorageError> {
-        let (key, row) = (dot_key(self.space, dot), removal.to_row());
-        self.rows.put(Table::Removals, &key, &row)?;
-        self.state.log_bytes += (key.len() + row.len()) as u64;
-        self.removals.push(dot);
-        Ok(())
-    }
-
-    /// Raises the vector to `to` and makes what was staged up to there live: rows of
-    /// events between the old vector and the new appear, then what their pasts and
-    /// removal records cover disappears.
-    ///
-    /// `fresh` are the dots that the delta brought where it is all of one chunk; rows there
-    /// that it did not bring were staged from elsewhere and are dead at the sender: they go.
-    /// `None` where the whole staging is this delta's own.
-    pub(super) fn promote(
-        &mut self,
-        to: &VersionVector,
-        fresh: Option<&HashSet<Dot>>,
-    ) -> Result<(), StorageError> {
-        let old: Vec<_> = to.iter().map(|(r, _)| (r, self.seen(r))).collect();
-        let runs: Vec<Run> = to
-            .iter()
-            .zip(old)
-            .filter(|((_, new), (_, old))| new > old)
-            .map(|((replica, last), (_, old))| Run { replica, first: old.next(), last })
-            .collect();
-        let (mut pasts, mut records) = (false, false);
-        if self.state.staged > 0 {
-            for run in &runs {
-                if let Some(fresh) = fresh {
-                    self.unstage_others(*run, fresh)?;
-                }
-                pasts |= self.show_items(*run)?;
-                records |= self.show_records(*run)?;
-            }
-        }
-        for run in &runs {
-            self.risen.advance(Dot::new(run.replica, run.last));
-            self.dots.0.push(*run);
-        }
-        for run in &runs {
-            if pasts {
-                self.each_item_with_past(*run)?;
-            }
-            if records {
-                self.each_record(*run)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes away what stands ahead of the vector in a run and is not among `fresh`.
-    fn unstage_others(&mut self, run: Run, fresh: &HashSet<Dot>) -> Result<(), StorageError> {
-        for table in [Table::Dots, Table::Removals] {
-            self.each_row_of(table, run, |b, dot, _| match fresh.contains(&dot) {
-                true => Ok(()),
-                false => b.unstage(dot),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Counts the staged items of a run as live; whether any has a past. A pass over the
-    /// rows as they stand: a first delta may bring millions.
-    fn show_items(&mut self, run: Run) -> Result<bool, StorageError> {
-        let (marks, state) = (&mut self.marks, &mut self.state);
-        let (mut pasts, mut wrong) = (false, None);
-        let (from, to) = run_range(self.space, run);
-        self.rows.scan(Table::Dots, range(&from, &to), Order::Ascending, &mut |key, value| {
-            match dot_of_key(key).and_then(|dot| Ok((dot, split_dot_value(value)?))) {
-                Ok((dot, row)) => {
-                    pasts |= row.has_past;
-                    state.staged = state.staged.saturating_sub(1);
-                    state.items += 1;
-                    marks.note(dot);
-                    ControlFlow::Continue(())
-                }
-                Err(e) => {
-                    wrong = Some(corrupt(Table::Dots, key, e));
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        wrong.map_or(Ok(pasts), Err)
-    }
-
-    /// Counts the staged removal records of a run as the log's; whether there are any.
-    fn show_records(&mut self, run: Run) -> Result<bool, StorageError> {
-        let (removals, state) = (&mut self.removals, &mut self.state);
-        let (mut any, mut wrong) = (false, None);
-        let (from, to) = run_range(self.space, run);
-        self.rows.scan(
-            Table::Removals,
-            range(&from, &to),
-            Order::Ascending,
-            &mut |key, value| match dot_of_key(key) {
-                Ok(dot) => {
-                    any = true;
-                    state.staged = state.staged.saturating_sub(1);
-                    state.log_bytes += (key.len() + value.len()) as u64;
-                    removals.push(dot);
-                    ControlFlow::Continue(())
-                }
-                Err(e) => {
-                    wrong = Some(corrupt(Table::Removals, key, e));
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        wrong.map_or(Ok(any), Err)
-    }
-
-    fn each_item_with_past(&mut self, run: Run) -> Result<(), StorageError> {
-        self.each_pass_of(Table::Dots, run, |b, rows| {
-            let mut covered = Covered::new();
-            for (key, value) in rows {
-                let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
-                let row = split_dot_value(value).map_err(|e| corrupt(Table::Dots, value, e))?;
-                if !row.has_past {
-                    continue;
-                }
-                let key = item_key(b.space, row.place, Some(dot));
-                let Some(value) = b.rows.get(Table::Items, &key)? else {
-                    return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
-                };
-                let (past, _) =
-                    split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
-                // Whatever its past says, an item does not replace itself.
-                let before = |(r, seq): (ReplicaId, Seq)| match r == dot.replica {
-                    true => (r, seq.min(dot.seq.prev())),
-                    false => (r, seq),
-                };
-                let past: VersionVector =
-                    past.iter().map(before).filter(|(_, seq)| !seq.is_zero()).collect();
-                covered.entry(row.place.to_vec()).or_default().join(&past);
-            }
-            b.remove_all_covered(&covered)
-        })
-    }
-
-    fn each_record(&mut self, run: Run) -> Result<(), StorageError> {
-        self.each_pass_of(Table::Removals, run, |b, rows| {
-            let mut covered = Covered::new();
-            for (_, value) in rows {
-                match Removal::from_row(value).map_err(|e| corrupt(Table::Removals, value, e))? {
-                    Removal::Dots(dots) => {
-                        for dot in dots {
-                            b.remove_dot(dot)?;
-                        }
-                    }
-                    Removal::Prefix { prefix, past } => {
-                        covered.entry(prefix.as_bytes().to_vec()).or_default().join(&past);
-                    }
-                }
-            }
-            b.remove_all_covered(&covered)
-        })
-    }
-
     /// Takes away what is covered, each prefix in one scan: thousands of siblings, or of
     /// records about one prefix, must not each scan all the others.
     fn remove_all_covered(&mut self, covered: &Covered) -> Result<(), StorageError> {
@@ -429,55 +230,6 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// Takes away every row that is ahead of the vector.
-    pub(super) fn clear_staging(&mut self) -> Result<(), StorageError> {
-        if self.state.staged > 0 {
-            for table in [Table::Dots, Table::Removals] {
-                let mut origin = space_key(self.space).to_vec();
-                let end = after(&origin);
-                while let Some((key, _)) = batch(self.rows, table, &origin, &end, 1)?.0.pop() {
-                    let dot = dot_of_key(&key).map_err(|e| corrupt(table, &key, e))?;
-                    let run = Run {
-                        replica: dot.replica,
-                        first: self.seen(dot.replica).next(),
-                        last: Seq::MAX,
-                    };
-                    self.each_row_of(table, run, |b, dot, _| b.unstage(dot))?;
-                    origin = dot_key(self.space, Dot::new(dot.replica, Seq::MAX));
-                    origin.push(0);
-                }
-            }
-        }
-        self.write_staged_vector(None)?;
-        self.state.staging_peer = None;
-        Ok(())
-    }
-
-    /// Notes up to where a delta is staged: raises those entries, or drops all of them.
-    pub(super) fn write_staged_vector(
-        &mut self,
-        upto: Option<&VersionVector>,
-    ) -> Result<(), StorageError> {
-        if let Some(upto) = upto {
-            for (replica, seq) in upto.iter() {
-                let key = vector_key(self.space, Which::Staged, replica);
-                self.rows.put(Table::Vectors, &key, &seq.get().to_be_bytes())?;
-            }
-            return Ok(());
-        }
-        let from = [space_key(self.space).as_slice(), &[Which::Staged as u8]].concat();
-        let to = after(&from);
-        loop {
-            let (found, whole) = batch(self.rows, Table::Vectors, &from, &to, PASS_ROWS)?;
-            for (key, _) in found {
-                self.rows.delete(Table::Vectors, &key)?;
-            }
-            if whole {
-                return Ok(());
-            }
-        }
-    }
-
     /// Whether anything happened that must be kept.
     pub(super) fn changed(&self) -> bool {
         !self.risen.is_empty()
@@ -515,55 +267,6 @@ impl<'t> Batch<'t> {
         }
         self.rows.put(Table::States, &space_key(self.space), &self.state.to_row())?;
         Ok(Finished { commit: number, risen: self.risen })
-    }
-
-    /// Drops the oldest removal records until the log is within its limit.
-    fn trim_log(&mut self, limit_bytes: u64) -> Result<(), StorageError> {
-        let from = space_key(self.space).to_vec();
-        let to = after(&from);
-        while self.state.log_bytes > limit_bytes {
-            let Some((age_key, row)) = batch(self.rows, Table::RemovalAges, &from, &to, 1)?.0.pop()
-            else {
-                self.state.log_bytes = 0;
-                return Ok(());
-            };
-            let mut runs =
-                Runs::from_row(&row).map_err(|e| corrupt(Table::RemovalAges, &age_key, e))?;
-            self.trim_runs(&mut runs, limit_bytes)?;
-            if runs.0.is_empty() {
-                self.rows.delete(Table::RemovalAges, &age_key)?;
-            } else {
-                self.rows.put(Table::RemovalAges, &age_key, &runs.to_row())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn trim_runs(&mut self, runs: &mut Runs, limit_bytes: u64) -> Result<(), StorageError> {
-        runs.0.reverse();
-        while let Some(run) = runs.0.last_mut() {
-            if self.state.log_bytes <= limit_bytes {
-                break;
-            }
-            let (from, to) = run_range(self.space, *run);
-            match batch(self.rows, Table::Removals, &from, &to, 1)?.0.pop() {
-                Some((key, row)) => {
-                    let dot = dot_of_key(&key).map_err(|e| corrupt(Table::Removals, &key, e))?;
-                    self.rows.delete(Table::Removals, &key)?;
-                    let bytes = (key.len() + row.len()) as u64;
-                    self.state.log_bytes = self.state.log_bytes.saturating_sub(bytes);
-                    run.first = dot.seq.next();
-                    if run.first > run.last {
-                        runs.0.pop();
-                    }
-                }
-                None => {
-                    runs.0.pop();
-                }
-            }
-        }
-        runs.0.reverse();
-        Ok(())
     }
 }
 

@@ -47,13 +47,17 @@
 //! assert_eq!(space.get("bid")?.len(), 1);
 //! # Ok::<(), rejoin::Error>(())
 //! ```
+//! [`Space::put_if`] writes only where nothing came in between, [`Space::set_resolver`] makes
+//! one value of several as they are read: see [`guide::conflicts`](crate::guide::conflicts).
 //!
 //! # Rules
 //! - **Inside [`Space::write`] use the transaction, not the space**: a write of the same store
 //!   within its own write would wait for itself, and fails with
 //!   [`NestedWrite`](crate::UsageError::NestedWrite).
-//! - **A value must have one encoding**: what serde writes for an element or a map key is its
-//!   identity, so no hash maps in them.
+//! - **A name must have one encoding**: what serde writes for an element or a map key is its
+//!   identity, so no hash sets in them ([`guide::changing_types`](crate::guide::changing_types)).
+//! - What a type cannot read, because another version of the application wrote it, stands in
+//!   its place as [`Stored::Undecodable`].
 //! - A closure that fails or panics leaves no trace.
 //! - Do not copy a store's file while it is open: [`Store::backup`] does that. Do not fear to
 //!   do so otherwise: a copy is noticed at opening, and writes under a name of its own
@@ -67,11 +71,14 @@ mod catalog;
 mod change;
 mod check;
 mod chunk;
+mod condition;
 mod dropping;
 mod handles;
 mod meetings;
 mod news;
 mod options;
+mod resolve;
+pub mod resolvers;
 mod rows;
 mod scan;
 mod shared;
@@ -103,13 +110,15 @@ pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future}
 #[cfg(not(target_arch = "wasm32"))]
 pub use backup::BackupReport;
 pub use check::CheckReport;
+pub use condition::{Condition, Outcome};
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,
-    Siblings,
+    Siblings, Stored,
 };
 #[cfg(feature = "sim")]
 pub(crate) use options::Tuning;
 pub use options::{Clock, Options, Randomness};
+pub use resolve::Resolved;
 pub use scan::{Item, KeyEntry, Keys};
 pub use space::Space;
 pub use status::Status;

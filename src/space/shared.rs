@@ -4,11 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::dropping::name_in;
+use super::resolve::Resolvers;
 use super::rows::{Which, read_state, read_vector};
 use super::store::{Store, lock, number_of};
 use crate::causal::{ReplicaId, VersionVector};
 use crate::error::Error;
 use crate::storage::{Read, StorageError};
+
+/// The number of a space, which none has after it, and of a commit of it.
+type CommitOf = (u32, u64);
 
 /// What all handles of a space share while the store is open.
 pub(super) struct SpaceShared {
@@ -18,11 +22,12 @@ pub(super) struct SpaceShared {
     /// How often the space was dropped.
     pub(super) generation: AtomicU64,
     /// The vector as of a commit of the space of this number: so that a read need not load it.
-    pub(super) vector: Mutex<Option<((u32, u64), Arc<VersionVector>)>>,
+    pub(super) vector: Mutex<Option<(CommitOf, Arc<VersionVector>)>>,
     /// Own events up to here may have been seen: a delta was read, or the store opened, since.
     pub(super) shown: AtomicU64,
     /// Which session feeds the staging now.
     pub(super) feeder: Mutex<Option<super::staging::Feeder>>,
+    pub(super) resolvers: Resolvers,
 }
 
 impl SpaceShared {
@@ -40,6 +45,7 @@ impl SpaceShared {
             vector: Mutex::new(None),
             shown: AtomicU64::new(own),
             feeder: Mutex::new(None),
+            resolvers: Resolvers::default(),
         })
     }
 

@@ -121,8 +121,9 @@ impl Store {
             return Ok(Space::new(self.clone(), shared.clone()));
         }
         if spaces.len() == spaces.capacity() {
-            // Before it grows: where no handle is left, what they share can be read again.
-            spaces.retain(|_, shared| Arc::strong_count(shared) > 1);
+            // Before it grows: where no handle is left, what they share can be read again,
+            // but for the application's functions.
+            spaces.retain(|_, s| Arc::strong_count(s) > 1 || !s.resolvers.is_empty());
         }
         let shared = Arc::new(SpaceShared::load(name, self)?);
         spaces.insert(shared.name.clone(), shared.clone());

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::{Bytes, Element};
 
@@ -77,23 +77,27 @@ that another process has open is backed up there, or by syncing a fresh store wi
         file: PathBuf,
     },
     /// Prints each sibling under a key on a line, and last the context to hand back to put.
-    #[command(after_help = "Example:\n  rejoin --store a.rejoin get note")]
-    Get { key: Bytes },
+    #[command(after_help = "Examples:
+  rejoin --store a.rejoin get note
+  rejoin --store a.rejoin get stock/nails --resolve greatest")]
+    Get {
+        key: Bytes,
+        /// Prints the one value that this rule makes of the siblings, which stay until a put
+        /// with the context. Where it does not decide, the exit code is 1.
+        #[arg(long, value_name = "RULE")]
+        resolve: Option<Rule>,
+    },
     /// Writes an opaque value in place of the siblings that are here.
     #[command(after_help = "Examples:
   rejoin --store a.rejoin put note 'buy milk'
   rejoin --store a.rejoin put note merged --context 0104…
-  rejoin --store a.rejoin put note another --blind")]
-    Put {
-        key: Bytes,
-        value: Bytes,
-        /// Replaces what the get that printed this token has seen, and nothing that came since.
-        #[arg(long, value_name = "TOKEN", conflicts_with = "blind")]
-        context: Option<String>,
-        /// Replaces nothing: the value stands beside what is here.
-        #[arg(long)]
-        blind: bool,
-    },
+  rejoin --store a.rejoin put note another --blind
+  rejoin --store a.rejoin put seat/7 Ada --if-absent
+  rejoin --store a.rejoin put seat/7 Ben --if-context 0104…
+
+A condition is decided at this store alone. Where it does not hold, nothing is written and
+the exit code is 1; two stores apart may both write, and then get shows both.")]
+    Put(PutArgs),
     /// Removes all that is observed under a key, of whatever type.
     #[command(after_help = "Example:\n  rejoin --store a.rejoin delete note")]
     Delete { key: Bytes },
@@ -167,6 +171,39 @@ RUST_LOG (such as debug or rejoin=debug) chooses what is told on standard error.
   rejoin --store b.rejoin sync --file a.rejoin"
     )]
     Sync(SyncArgs),
+}
+
+/// What becomes of several siblings.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Rule {
+    /// The one written last, by the clocks of the writers.
+    Latest,
+    /// The greatest number; of equals the latest.
+    Greatest,
+    /// The least number; of equals the latest.
+    Least,
+    /// All elements, where each sibling is a JSON array; else all lines. Sorted.
+    Union,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("over").args(["context", "blind", "if_absent", "if_context"])))]
+pub(crate) struct PutArgs {
+    pub(crate) key: Bytes,
+    pub(crate) value: Bytes,
+    /// Replaces what the get that printed this token has seen, and nothing that came since.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) context: Option<String>,
+    /// Replaces nothing: the value stands beside what is here.
+    #[arg(long)]
+    pub(crate) blind: bool,
+    /// Writes only where nothing lives under the key, of whatever type.
+    #[arg(long)]
+    pub(crate) if_absent: bool,
+    /// Writes only where get would print this very token.
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) if_context: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod import;
 mod lines;
 mod out;
 mod progress;
+mod resolve;
 mod serve;
 mod spaces;
 mod sync;
@@ -57,10 +58,8 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Check => values::check(&place, out),
         Command::Compact => values::compact(&place, out),
         Command::Backup { file } => backup::backup(&place, file, out),
-        Command::Get { key } => values::get(&place.read()?, &key.0, out),
-        Command::Put { key, value, context, blind } => {
-            values::put(&place, (&key.0, &value.0), context.as_deref(), *blind, out)
-        }
+        Command::Get { key, resolve } => values::get(&place.read()?, &key.0, *resolve, out),
+        Command::Put(args) => values::put(&place, args, out),
         Command::Delete { key } => values::delete(&place.write()?, &key.0, out),
         Command::Set(command) => types::set(&place, command, out),
         Command::Counter(command) => types::counter(&place, command, out),

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use rejoin::space::Stored;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -147,6 +148,13 @@ impl Element {
             Self::Bytes(bytes) => json(bytes),
             Self::Raw(encoding) => hex(RAW, encoding),
         }
+    }
+}
+
+impl From<Stored<Element>> for Element {
+    /// Any encoding is an element.
+    fn from(stored: Stored<Self>) -> Self {
+        stored.decoded().unwrap_or_else(|other| Self::of_encoding(other.bytes()))
     }
 }
 

@@ -46,12 +46,13 @@ pub(crate) fn set(place: &Place, command: &SetCommand, out: &mut Out) -> Done {
             tell_others(&space, &key.0, Kind::SET)?;
             if out.json {
                 let elements = space.set::<Element>(key).elements()?;
-                let elements: Vec<_> = elements.iter().map(Element::json).collect();
+                let elements: Vec<_> =
+                    elements.into_iter().map(|element| Element::from(element).json()).collect();
                 return out.line(json!({"key": text::json(&key.0), "elements": elements}));
             }
             let mut done = Ok(());
             space.set::<Element>(key).for_each(|element| {
-                done = out.line(element.line());
+                done = out.line(Element::from(element).line());
                 if done.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             done
@@ -97,7 +98,8 @@ pub(crate) fn register(place: &Place, command: &RegisterCommand, out: &mut Out) 
             tell_others(&space, &key.0, Kind::REGISTER)?;
             let register = space.register::<Element>(key);
             let value = register.get()?;
-            let conflicts = register.conflicts()?;
+            let conflicts: Vec<Element> =
+                register.conflicts()?.into_iter().map(Element::from).collect();
             if out.json {
                 return out.line(json!({
                     "key": text::json(&key.0),
@@ -149,6 +151,7 @@ fn map_get(space: &Space, key: &[u8], out: &mut Out) -> Done {
     let map = snapshot.map::<Element>(key);
     let mut fields = serde_json::Map::new();
     for field in map.fields()? {
+        let field = Element::from(field);
         let value = map.register::<Element>(&field)?.get()?;
         let mut kinds = map.kinds(&field)?;
         kinds.retain(|kind| *kind != Kind::REGISTER);

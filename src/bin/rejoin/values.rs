@@ -4,11 +4,13 @@ use std::ops::ControlFlow;
 
 use rejoin::Space;
 use rejoin::codec::Kind;
-use rejoin::space::{Keys, ReadContext, Replacing};
+use rejoin::space::{Condition, Keys, ReadContext, Replacing};
 use serde_json::{Map, Value, json};
 
 use crate::Place;
+use crate::args::{PutArgs, Rule};
 use crate::out::{Done, Failure, Out, note};
+use crate::resolve::resolve;
 use crate::text;
 
 /// The names of types, with commas between.
@@ -104,42 +106,82 @@ pub(crate) fn compact(place: &Place, out: &mut Out) -> Done {
     out.result(&json, format_args!("compacted from {before} to {after} bytes"))
 }
 
-pub(crate) fn get(space: &Space, key: &[u8], out: &mut Out) -> Done {
+pub(crate) fn get(space: &Space, key: &[u8], rule: Option<Rule>, out: &mut Out) -> Done {
     let siblings = space.get(key)?;
     tell_others(space, key, Kind::VALUE)?;
+    let resolved = rule.and_then(|rule| resolve(rule, &siblings));
     if out.json {
         let values: Vec<_> = siblings.values().map(text::json).collect();
         let context = siblings.context().to_string();
-        return out.line(json!({"key": text::json(key), "values": values, "context": context}));
+        let mut json = json!({"key": text::json(key), "values": values, "context": context});
+        if let (Some(_), Some(json)) = (rule, json.as_object_mut()) {
+            json.insert("resolved".to_owned(), resolved.as_deref().map(text::json).into());
+        }
+        out.line(json)?;
+    } else {
+        match (rule, &resolved) {
+            (Some(_), resolved) => {
+                resolved.iter().try_for_each(|value| out.line(text::line(value)))?;
+            }
+            (None, _) => {
+                siblings.values().try_for_each(|value| out.line(text::line(value)))?;
+            }
+        }
+        out.line(format_args!("context {}", siblings.context()))?;
     }
-    for value in siblings.values() {
-        out.line(text::line(value))?;
+    if rule.is_some() && resolved.is_none() && !siblings.is_empty() {
+        return Err(Failure::new(format_args!(
+            "{}: the rule does not decide between its {} siblings: one of them is not what it is about; get it without a rule",
+            text::line(key),
+            siblings.len()
+        )));
     }
-    out.line(format_args!("context {}", siblings.context()))
+    Ok(())
 }
 
-pub(crate) fn put(
-    place: &Place,
-    (key, value): (&[u8], &[u8]),
-    context: Option<&str>,
-    blind: bool,
-    out: &mut Out,
-) -> Done {
-    let context: Option<ReadContext> = context
-        .map(|token| token.parse().map_err(|e| Failure::from(rejoin::Error::Usage(e))))
-        .transpose()?;
-    let replacing = match &context {
-        Some(context) => Replacing::Seen(context),
-        None if blind => Replacing::Nothing,
-        None => Replacing::Observed,
+pub(crate) fn put(place: &Place, args: &PutArgs, out: &mut Out) -> Done {
+    let (key, value) = (&args.key.0, &args.value.0);
+    let token = |token: &Option<String>| -> Result<Option<ReadContext>, Failure> {
+        let token = token.as_deref().map(str::parse).transpose();
+        token.map_err(|e| Failure::from(rejoin::Error::Usage(e)))
+    };
+    let (context, if_context) = (token(&args.context)?, token(&args.if_context)?);
+    let condition = match &if_context {
+        Some(context) => Some(Condition::Unchanged(context)),
+        None => args.if_absent.then_some(Condition::Absent),
     };
     let space = place.write()?;
-    space.put(key, value, replacing)?;
+    let written = match condition {
+        Some(condition) => space.put_if(key, value, condition)?.is_done(),
+        None => {
+            let replacing = match &context {
+                Some(context) => Replacing::Seen(context),
+                None if args.blind => Replacing::Nothing,
+                None => Replacing::Observed,
+            };
+            space.put(key, value, replacing)?;
+            true
+        }
+    };
     tell_others(&space, key, Kind::VALUE)?;
     let siblings = space.get(key)?.len();
-    let json = json!({"op": "put", "key": text::json(key), "siblings": siblings});
+    let json =
+        json!({"op": "put", "key": text::json(key), "written": written, "siblings": siblings});
     let key = text::line(key);
-    out.result(&json, format_args!("put {} bytes under {key}, siblings: {siblings}", value.len()))
+    if written {
+        let bytes = value.len();
+        return out
+            .result(&json, format_args!("put {bytes} bytes under {key}, siblings: {siblings}"));
+    }
+    if out.json {
+        out.line(json)?;
+    }
+    Err(Failure::new(match args.if_absent {
+        true => format!("{key}: something stands there already, so nothing was written"),
+        false => {
+            format!("{key}: it was changed since that token, so nothing was written; get it again")
+        }
+    }))
 }
 
 pub(crate) fn delete(space: &Space, key: &[u8], out: &mut Out) -> Done {

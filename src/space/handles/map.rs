@@ -1,51 +1,31 @@
 //! Maps.
 
-use core::fmt;
-use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{At, Counter, DwFlag, EwFlag, LwwRegister, MvRegister, RwSet, Set, decode, encode};
+use super::stored::Reading;
+use super::{At, Counter, DwFlag, EwFlag, LwwRegister, MvRegister, RwSet, Set, Stored, handle_of};
 use crate::codec::{Kind, Prefix, place};
-use crate::error::{Error, UsageError};
-use crate::space::Space;
+use crate::error::{Error, Undecodable, UsageError};
 use crate::space::rows::corrupt;
 use crate::space::tx::{Reads, Writes};
 use crate::storage::Table;
 
-/// A map whose values are of any type, maps too, down to
-/// [`PATH_STEPS`](crate::codec::limits::PATH_STEPS).
-///
-/// A key is in the map while anything lives beneath it. Removing a key removes what was
-/// observed there; what another replica writes beneath it concurrently survives.
-pub struct Map<K, C = Space> {
-    at: At<C>,
-    by: PhantomData<fn() -> K>,
-}
+handle_of!(
+    /// A map whose values are of any type, maps too, down to
+    /// [`PATH_STEPS`](crate::codec::limits::PATH_STEPS).
+    ///
+    /// A key is in the map while anything lives beneath it. Removing a key removes what was
+    /// observed there; what another replica writes beneath it concurrently survives. Like
+    /// an element of a [`Set`], a field must have one encoding.
+    Map<K>
+);
 
-impl<K, C: Clone> Clone for Map<K, C> {
-    fn clone(&self) -> Self {
-        Self::at(self.at.clone())
-    }
-}
-
-impl<K, C: fmt::Debug> fmt::Debug for Map<K, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Map").field(&self.at).finish()
-    }
-}
-
-impl<K, C> Map<K, C> {
-    pub(super) fn at(at: At<C>) -> Self {
-        Self { at, by: PhantomData }
-    }
-}
-
-impl<K: Serialize, C: Reads> Map<K, C> {
+impl<K: Serialize + DeserializeOwned, C: Reads> Map<K, C> {
     fn field(&self, field: &K) -> Result<Prefix, Error> {
-        self.at.step(Kind::MAP, &encode(field)?)
+        self.at.named(Kind::MAP, field)
     }
 
     fn beneath(&self, field: &K) -> Result<At<C>, Error> {
@@ -138,45 +118,49 @@ impl<K: Serialize, C: Reads> Map<K, C> {
         let prefix = self.field(field)?;
         self.at.on.read(|view| Ok(view.any(prefix.as_bytes())?))
     }
-}
 
-impl<K: Serialize + DeserializeOwned, C: Reads> Map<K, C> {
-    /// The fields beneath which anything lives, in order of their encoding. One look-up a field.
+    /// The fields beneath which anything lives, in order of their encoding; what is no `K`
+    /// stands in its place as [`Stored::Undecodable`]. One look-up a field.
     ///
     /// # Errors
-    /// The key cannot be, a field is not a `K`, or the storage failed.
-    pub fn fields(&self) -> Result<Vec<K>, Error> {
+    /// The key cannot be, or the storage failed.
+    pub fn fields(&self) -> Result<Vec<Stored<K>>, Error> {
         let base = self.at.base()?;
         let prefix = [base.as_bytes(), &[Kind::MAP.number()]].concat();
         let field_end = |found: &[u8]| place::first_step_end(found, base.as_bytes().len());
+        let reading = Reading::new(base, Kind::MAP);
         let mut fields = Vec::new();
         self.at.on.read(|view| {
-            let mut ended = Ok(());
             view.each_start(&prefix, field_end, |found| {
                 let step = place::last_step_of(found).map_err(|e| corrupt(Table::Items, found, e));
-                match step.map_err(Error::from).and_then(|(_, name)| decode(base, Kind::MAP, &name))
-                {
-                    Ok(field) => fields.push(field),
-                    Err(error) => {
-                        ended = Err(error);
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
+                fields.push(reading.name(&step?.1));
                 Ok(ControlFlow::Continue(()))
             })?;
-            ended
+            Ok(())
         })?;
         Ok(fields)
     }
 }
 
-impl<K: Serialize, C: Writes> Map<K, C> {
+impl<K: Serialize + DeserializeOwned, C: Writes> Map<K, C> {
     /// Removes a field with everything observed beneath it; whether anything was.
     ///
     /// # Errors
     /// The field cannot be, or the storage failed.
     pub fn remove(&self, field: &K) -> Result<bool, Error> {
-        let prefix = self.field(field)?;
+        self.remove_at(self.field(field)?)
+    }
+
+    /// Removes a field that is no `K`, as a read has shown it, with everything observed
+    /// beneath it; whether anything was.
+    ///
+    /// # Errors
+    /// The key cannot be, or the storage failed.
+    pub fn remove_undecodable(&self, field: &Undecodable) -> Result<bool, Error> {
+        self.remove_at(self.at.step(Kind::MAP, field.bytes())?)
+    }
+
+    fn remove_at(&self, prefix: Prefix) -> Result<bool, Error> {
         self.at.on.change(|change| Ok(change.remove(&prefix)?.is_some()))
     }
 }

@@ -10,6 +10,7 @@ mod map;
 mod open;
 mod register;
 mod set;
+mod stored;
 mod value;
 
 pub use counter::Counter;
@@ -18,6 +19,7 @@ pub use map::Map;
 pub(crate) use register::split_stamp;
 pub use register::{LwwRegister, MvRegister};
 pub use set::{RwSet, Set};
+pub use stored::Stored;
 pub use value::{ReadContext, Replacing, Siblings};
 
 use serde::Serialize;
@@ -25,8 +27,9 @@ use serde::de::DeserializeOwned;
 
 use super::tx::Reads;
 use super::view::View;
+use crate::codec::encoding::encode_name;
 use crate::codec::{DecodeError, Kind, Prefix};
-use crate::error::{Error, UsageError, shown};
+use crate::error::{Error, UsageError};
 
 /// Where a handle stands: on what, and at which key or place in a map.
 #[derive(Clone, Debug)]
@@ -48,6 +51,15 @@ impl<C: Reads> At<C> {
         self.base()?.step(kind, name).map_err(|e| UsageError::Place(e).into())
     }
 
+    /// Where the element or field of this name stands.
+    fn named<T: Serialize + DeserializeOwned>(
+        &self,
+        kind: Kind,
+        name: &T,
+    ) -> Result<Prefix, Error> {
+        self.step(kind, &encode_name(name)?)
+    }
+
     /// The types that stand here, whatever their handle.
     fn kinds(&self) -> Result<Vec<Kind>, Error> {
         let base = self.base()?;
@@ -55,22 +67,35 @@ impl<C: Reads> At<C> {
     }
 }
 
-/// The bytes of a value or element.
-fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
-    postcard::to_allocvec(value).map_err(|e| UsageError::Encode { reason: e.to_string() }.into())
-}
+/// A handle on something made of values of a type of the application's.
+macro_rules! handle_of {
+    ($(#[$about:meta])* $name:ident<$of:ident>) => {
+        $(#[$about])*
+        pub struct $name<$of, C = $crate::space::Space> {
+            at: $crate::space::handles::At<C>,
+            of: core::marker::PhantomData<fn() -> $of>,
+        }
 
-/// The value or element of these bytes, which are all of it.
-fn decode<T: DeserializeOwned>(at: &Prefix, kind: Kind, bytes: &[u8]) -> Result<T, Error> {
-    let reason = match postcard::take_from_bytes(bytes) {
-        Ok((value, [])) => return Ok(value),
-        Ok((_, rest)) => format!("{} bytes left over", rest.len()),
-        Err(e) => e.to_string(),
+        impl<$of, C> $name<$of, C> {
+            pub(super) fn at(at: $crate::space::handles::At<C>) -> Self {
+                Self { at, of: core::marker::PhantomData }
+            }
+        }
+
+        impl<$of, C: Clone> Clone for $name<$of, C> {
+            fn clone(&self) -> Self {
+                Self::at(self.at.clone())
+            }
+        }
+
+        impl<$of, C: core::fmt::Debug> core::fmt::Debug for $name<$of, C> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.at).finish()
+            }
+        }
     };
-    let key = crate::codec::place::key_of(at.as_bytes()).unwrap_or_default();
-    let (key, kind) = (shown(&key), kind.to_string());
-    Err(UsageError::Undecodable { key, kind, bytes: bytes.to_vec(), reason }.into())
 }
+use handle_of;
 
 /// Visits the raw names of the distinct steps of one kind directly beneath a prefix, each
 /// with the payloads of what lives exactly there.

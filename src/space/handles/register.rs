@@ -1,35 +1,31 @@
 //! Registers.
 
-use core::fmt;
-use core::marker::PhantomData;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{At, decode, encode};
+use super::stored::Reading;
+use super::{At, Stored, handle_of};
 use crate::causal::{Dot, Hlc};
+use crate::codec::encoding::encode;
 use crate::codec::{Cursor, Kind, Prefix};
 use crate::crdt::rules;
 use crate::error::Error;
-use crate::space::Space;
 use crate::space::change::STAMP_BYTES;
 use crate::space::rows::corrupt;
 use crate::space::tx::{Reads, Writes};
 use crate::storage::{StorageError, Table};
 
-/// A value of which the last writer wins: of *concurrent* writes the one with the greatest
-/// (timestamp, dot). A write that has seen another always wins over it, whatever the
-/// clocks say.
-pub struct LwwRegister<T, C = Space> {
-    at: At<C>,
-    of: PhantomData<fn() -> T>,
-}
+handle_of!(
+    /// A value of which the last writer wins: of *concurrent* writes the one with the greatest
+    /// (timestamp, dot). A write that has seen another always wins over it, whatever the
+    /// clocks say.
+    LwwRegister<T>
+);
 
-/// A value that keeps every concurrent write until one that has seen them replaces them.
-pub struct MvRegister<T, C = Space> {
-    at: At<C>,
-    of: PhantomData<fn() -> T>,
-}
+handle_of!(
+    /// A value that keeps every concurrent write until one that has seen them replaces them.
+    MvRegister<T>
+);
 
 /// A sibling's timestamp, dot and value.
 type Sibling = (Hlc, Dot, Vec<u8>);
@@ -59,24 +55,6 @@ pub(crate) fn split_stamp(payload: &[u8]) -> Result<(Hlc, &[u8]), StorageError> 
 
 macro_rules! register_handle {
     ($name:ident, $kind:expr) => {
-        impl<T, C> $name<T, C> {
-            pub(super) fn at(at: At<C>) -> Self {
-                Self { at, of: PhantomData }
-            }
-        }
-
-        impl<T, C: Clone> Clone for $name<T, C> {
-            fn clone(&self) -> Self {
-                Self::at(self.at.clone())
-            }
-        }
-
-        impl<T, C: fmt::Debug> fmt::Debug for $name<T, C> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name)).field(&self.at).finish()
-            }
-        }
-
         impl<T: Serialize, C: Writes> $name<T, C> {
             /// Writes a value in place of all that is observed here.
             ///
@@ -123,31 +101,43 @@ impl<T: DeserializeOwned, C: Reads> LwwRegister<T, C> {
     /// The value that wins, if any was written.
     ///
     /// # Errors
-    /// The key cannot be, the value is not a `T`, or the storage failed.
+    /// The value is not a `T` ([`stored`](Self::stored) hands it over as it is), the key
+    /// cannot be, or the storage failed.
     pub fn get(&self) -> Result<Option<T>, Error> {
+        Ok(self.stored()?.map(Stored::decoded).transpose()?)
+    }
+
+    /// The value that wins, if any was written, also where it is no `T`.
+    ///
+    /// # Errors
+    /// The key cannot be, or the storage failed.
+    pub fn stored(&self) -> Result<Option<Stored<T>>, Error> {
         let (at, rows) = siblings(&self.at, Kind::REGISTER)?;
         let winner = rules::lww_winner(rows.iter().map(|(t, d, v)| (*t, *d, v)));
-        winner.map(|(_, _, value)| decode(&at, Kind::REGISTER, value)).transpose()
+        Ok(winner.map(|(_, _, value)| Reading::new(&at, Kind::REGISTER).value(value)))
     }
 
     /// The concurrent values that lost, the latest first: readable until the next write.
     ///
     /// # Errors
-    /// The key cannot be, a value is not a `T`, or the storage failed.
-    pub fn conflicts(&self) -> Result<Vec<T>, Error> {
+    /// The key cannot be, or the storage failed.
+    pub fn conflicts(&self) -> Result<Vec<Stored<T>>, Error> {
         let (at, mut rows) = siblings(&self.at, Kind::REGISTER)?;
         rows.sort_unstable_by_key(|row| core::cmp::Reverse((row.0, row.1)));
-        rows.iter().skip(1).map(|(_, _, value)| decode(&at, Kind::REGISTER, value)).collect()
+        let reading = Reading::new(&at, Kind::REGISTER);
+        Ok(rows.iter().skip(1).map(|(_, _, value)| reading.value(value)).collect())
     }
 }
 
 impl<T: DeserializeOwned, C: Reads> MvRegister<T, C> {
-    /// Every value that no other replaced, in order of their dots.
+    /// Every value that no other replaced, in order of their dots. [`set`](Self::set)
+    /// replaces all of them, those that are no `T` too.
     ///
     /// # Errors
-    /// The key cannot be, a value is not a `T`, or the storage failed.
-    pub fn get(&self) -> Result<Vec<T>, Error> {
+    /// The key cannot be, or the storage failed.
+    pub fn get(&self) -> Result<Vec<Stored<T>>, Error> {
         let (at, rows) = siblings(&self.at, Kind::MV_REGISTER)?;
-        rows.iter().map(|(_, _, value)| decode(&at, Kind::MV_REGISTER, value)).collect()
+        let reading = Reading::new(&at, Kind::MV_REGISTER);
+        Ok(rows.iter().map(|(_, _, value)| reading.value(value)).collect())
     }
 }

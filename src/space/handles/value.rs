@@ -8,6 +8,7 @@ use super::At;
 use super::register::split_stamp;
 use crate::causal::{Dot, Hlc, VersionVector};
 use crate::codec::{Cursor, DecodeError, Kind, Prefix, Problem, Put, limits};
+use crate::crdt::Write;
 use crate::error::{Error, UsageError, shown};
 use crate::space::change::Change;
 use crate::space::tx::{Reads, Writes};
@@ -27,9 +28,10 @@ impl Siblings {
         self.values.iter().map(|(_, _, value)| value.as_slice())
     }
 
-    /// The values with the writer's timestamp and the dot of each, for a resolver.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = (Hlc, Dot, &[u8])> + '_ {
-        self.values.iter().map(|(at, dot, value)| (*at, *dot, value.as_slice()))
+    /// The values with the dot and the writer's time of each, in order of their dots.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Write<'_, [u8]>> + '_ {
+        let values = self.values.iter();
+        values.map(|(time, dot, value)| Write { dot: *dot, time: *time, value: value.as_slice() })
     }
 
     /// How many there are.
@@ -73,6 +75,12 @@ fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
 }
 
 impl ReadContext {
+    /// The key that was read.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
     /// The bytes of the token.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -113,7 +121,8 @@ impl ReadContext {
         Ok(Self { space, key, seen })
     }
 
-    fn check(&self, change: &Change<'_>, key: &[u8]) -> Result<(), Error> {
+    /// That the token is of this space and key, and of nothing that is yet to come.
+    pub(in crate::space) fn check(&self, change: &Change<'_>, key: &[u8]) -> Result<(), Error> {
         if *self.space != *change.space_name || self.key != key {
             let (space, key) = (self.space.clone(), shown(&self.key));
             return Err(UsageError::ContextForeign { space, key }.into());

@@ -1,0 +1,141 @@
+//! The end of a space's talk: proofs, news between them, walks, claims.
+
+use super::{Around, NEWS_ROUNDS, Phase, Sending, SpaceSync, WALKS, protocol};
+use crate::causal::ReplicaId;
+use crate::digest::{self, RootHash};
+use crate::error::Error;
+use crate::faults::fault;
+use crate::session::message::{Message, Opened};
+use crate::session::report::Why;
+use crate::session::walk;
+
+impl SpaceSync {
+    /// The opener proves once both deltas have ended.
+    pub(super) fn maybe_prove(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
+        if self.opener && self.phase == Phase::Exchange && self.sending.is_none() && !self.awaiting
+        {
+            self.prove(around)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn prove(&mut self, _: &mut Around<'_>) -> Result<(), Error> {
+        let root = self.root_at_cut()?;
+        self.root = Some(root);
+        self.phase = Phase::Proof;
+        self.queue.push_back(Message::Proof { space: self.id, root });
+        Ok(())
+    }
+
+    pub(super) fn root_at_cut(&self) -> Result<RootHash, Error> {
+        self.space
+            .with_digest(|rows, space, vector| Ok(digest::root_at(rows, space, vector, &self.cut)?))
+    }
+
+    pub(super) fn take_proof(
+        &mut self,
+        theirs: RootHash,
+        around: &mut Around<'_>,
+    ) -> Result<(), Error> {
+        self.phase = Phase::Proof;
+        self.theirs.join(&self.cut);
+        let root = self.root_at_cut()?;
+        if root == theirs || fault!(NoRepair) {
+            self.queue.push_back(Message::Proven { space: self.id });
+            return self.finish(around, self.cut.clone(), root);
+        }
+        if self.rounds < NEWS_ROUNDS && self.has_news()? {
+            self.rounds += 1;
+            self.sending = Some(Sending::News);
+            return Ok(());
+        }
+        self.walks += 1;
+        if self.walks > WALKS {
+            // Where writes or other sessions changed the two while they walked, that they
+            // differ is no sign of a dot with two contents.
+            let moved = self.walked != self.cut || self.dropped || self.has_news()?;
+            self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
+            return Ok(());
+        }
+        self.walked.clone_from(&self.cut);
+        self.dropped = false;
+        self.phase = Phase::Walk;
+        self.blocks.clear();
+        self.claimed = false;
+        let opened = walk::start(&self.space, &self.cut, around.key)?;
+        self.queue.push_back(Message::Nodes { space: self.id, opened, blocks: Vec::new() });
+        Ok(())
+    }
+
+    pub(super) fn has_news(&self) -> Result<bool, Error> {
+        self.outgoing.as_ref().map_or(Ok(false), |outgoing| outgoing.behind(&self.space))
+    }
+
+    /// The opener proves again, after its own news where it has any.
+    pub(super) fn prove_with_news(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
+        self.rounds = self.rounds.saturating_add(1);
+        if self.has_news()? {
+            self.sending = Some(Sending::News);
+            return Ok(());
+        }
+        self.prove(around)
+    }
+
+    pub(super) fn take_nodes(
+        &mut self,
+        opened: Vec<Opened>,
+        blocks: Vec<(ReplicaId, u64)>,
+        around: &mut Around<'_>,
+    ) -> Result<(), Error> {
+        if self.phase == Phase::Proof {
+            // The answerer begins a walk because a proof failed.
+            if !self.opener {
+                return Err(protocol("a walk begun by the side that proves"));
+            }
+            self.theirs.join(&self.cut);
+            if self.rounds < NEWS_ROUNDS && self.has_news()? {
+                return self.prove_with_news(around);
+            }
+            self.phase = Phase::Walk;
+            self.blocks.clear();
+            self.claimed = false;
+        }
+        let mut step = walk::compare(&self.space, &self.cut, around.key, opened)?;
+        self.blocks.extend(blocks);
+        self.blocks.append(&mut step.blocks);
+        self.blocks.sort_unstable();
+        self.blocks.dedup();
+        if !step.opened.is_empty() {
+            let blocks = core::mem::take(&mut self.blocks);
+            self.queue.push_back(Message::Nodes { space: self.id, opened: step.opened, blocks });
+            return Ok(());
+        }
+        match (core::mem::take(&mut self.blocks), self.opener) {
+            // What differed has gone meanwhile.
+            (blocks, true) if blocks.is_empty() => self.prove_with_news(around)?,
+            (blocks, false) if blocks.is_empty() => {
+                self.queue.push_back(Message::Again { space: self.id });
+            }
+            (blocks, _) => {
+                self.claimed = true;
+                self.sending = Some(Sending::Claims(blocks));
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows the last chunk.
+    pub(super) fn sent_all(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
+        match (self.sending.take(), self.opener) {
+            (Some(Sending::Delta), _) => self.maybe_prove(around),
+            (Some(Sending::News), true) => self.prove(around),
+            (Some(Sending::News), false) => {
+                self.queue.push_back(Message::Again { space: self.id });
+                Ok(())
+            }
+            // Who claims first waits for the other's claims.
+            (Some(Sending::Claims(_)), true) if !self.claimed => self.prove(around),
+            (Some(Sending::Claims(_)) | None, _) => Ok(()),
+        }
+    }
+}
