@@ -251,8 +251,7 @@ fn relaxed_writes_reach_the_disk_with_a_flush_and_before_any_peer() {
             Session::connect(&other, Scope::All, [1; 16]).unwrap(),
             Session::accept(&store, [2; 16]),
         ];
-        loop {
-            let Some(frame) = sides[0].poll_frame(0).unwrap() else { break };
+        while let Some(frame) = sides[0].poll_frame(0).unwrap() {
             sides[1].handle_frame(0, &frame).unwrap();
             space.set("beside").add(&n).unwrap();
             while let Some(frame) = sides[1].poll_frame(0).unwrap() {
