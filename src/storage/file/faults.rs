@@ -56,7 +56,7 @@ impl StorageBackend for Disk {
 }
 
 fn on_disk(left_bytes: &'static AtomicI64) -> Plan {
-    let backend = move |file| Box::new(Disk { file, left_bytes }) as Box<dyn StorageBackend>;
+    let backend = move |file| Arc::new(Disk { file, left_bytes }) as Arc<dyn StorageBackend>;
     Plan { backend: Some(Box::new(backend)), ..Plan::default() }
 }
 

@@ -2,11 +2,12 @@
 //!
 //! From the top down: [`RedbStorage`] runs transactions, `tables` has what runs in them,
 //! `health` stands between us and the engine, then comes the engine itself, beneath it
-//! `gate`, and the file. `open` knows in which order the files of a store change.
+//! `gate`, `seal` and the file. `open` knows in which order the files of a store change,
+//! `path` what stands there before.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use redb::ReadableDatabase;
 
@@ -20,6 +21,8 @@ mod faults;
 mod gate;
 mod health;
 mod open;
+mod path;
+mod seal;
 mod tables;
 #[cfg(test)]
 pub(super) mod tests;
@@ -152,8 +155,17 @@ impl Storage for RedbStorage {
     /// Waits for nothing but a running [`compact`](Storage::compact) or
     /// [`check`](Storage::check). The snapshot keeps the store open.
     fn read(&self) -> Result<Box<dyn ReadSnapshot>, StorageError> {
-        let transaction = self.inner.engine.with_database(|database| {
-            self.inner.health().read("beginning a snapshot", || database.begin_read())
+        let Inner { engine, writer, .. } = &*self.inner;
+        engine.health.readable()?;
+        if engine.health.is_deaf() {
+            // Not while a transaction goes on, which the engine would outlive.
+            let session = writer.try_lock();
+            if !matches!(session, Err(TryLockError::WouldBlock)) {
+                engine.hear_again()?;
+            }
+        }
+        let transaction = engine.with_database(|database| {
+            engine.health.read("beginning a snapshot", || database.begin_read())
         })?;
         Ok(Box::new(Snapshot::new(self.inner.clone(), transaction)))
     }
