@@ -17,6 +17,8 @@ use super::{
 use crate::causal::ReplicaId;
 
 #[cfg(test)]
+mod cuts;
+#[cfg(test)]
 mod faults;
 mod gate;
 mod health;
