@@ -134,6 +134,13 @@ pub(super) struct Session {
     armed: bool,
 }
 
+impl Session {
+    /// Whether something was or may have been written since the store was opened.
+    pub(super) const fn is_armed(&self) -> bool {
+        self.armed
+    }
+}
+
 pub(super) fn open(
     path: &Path,
     options: &FileOptions,
