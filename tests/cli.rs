@@ -422,6 +422,28 @@ fn wrong_usage_is_told_apart() {
 }
 
 #[test]
+fn check_names_the_block_that_decayed() {
+    let w = World::new();
+    w.ok("a", &["put", "greeting", "hello, hello, hello"]);
+    let sound = w.json("a", &["check", "--deep"]);
+    assert_eq!((&sound["sound"], &sound["items"]), (&json!(true), &json!(1)));
+    let mut bytes = std::fs::read(w.path("a")).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 19)
+        .filter(|&at| bytes[at..].starts_with(b"hello, hello, hello"))
+        .collect();
+    for at in places {
+        bytes[at + 3] ^= 1;
+    }
+    std::fs::write(w.path("a"), bytes).unwrap();
+    for args in [&["check"][..], &["check", "--deep"]] {
+        let found = w.run("a", args);
+        assert!(found.out.contains("block") && found.out.contains("seal"), "{}", found.out);
+        found.fails(1, &["not sound"]);
+    }
+    w.run("a", &["get", "greeting"]).fails(1, &["block", "seal"]);
+}
+
+#[test]
 fn a_command_that_reads_makes_no_store() {
     let w = World::new();
     for args in [

@@ -54,12 +54,34 @@
 //! ```
 //!
 //! # The data file
-//! A [redb](https://docs.rs/redb) database, in which the storage keeps a table of its own,
-//! `rejoin`, and eleven for the store:
+//! Blocks of 4096 bytes: the first block of a [redb](https://docs.rs/redb) database, kept
+//! four times, and its other blocks in groups, with a checksum for each. Numbers are highest
+//! byte first.
+//!
+//! ```text
+//! file   := pair (seq even) ‖ pair (seq odd) ‖ group …
+//! pair   := copy ‖ copy                        alike, a block each
+//! copy   := "rejoin" 1a 0a ‖ layout: 1 (8) ‖ seq (8) ‖ first 480 bytes of the first block
+//!           ‖ XXH3 of these 504 bytes (8) ‖ zeros
+//! group  := seal (8) × 512 ‖ block × 512, in the last group fewer
+//! seal   := 0 for a block that was never written
+//!         | XXH3 of the block ⊕ (number × 9e3779b97f4a7c15 modulo 2⁶⁴), 1 in place of 0
+//! ```
+//! XXH3 is the one of 64 bits, without a secret or a seed. A block's number is its place in
+//! the database, whose first block is 0: block *n* is the one of index (*n* − 1) mod 512 in
+//! group (*n* − 1) div 512. So it begins at byte 4096 × (4 + *group* × 513 + 1 + *index*). A
+//! change of the first block writes one pair, in turn, with the next seq; what counts is the
+//! greatest seq in any copy that matches its checksum and stands where its seq belongs. The
+//! rest of the first block is zeros.
+//!
+//! Seals are written before each sync, and a block that does not match its own belongs to no
+//! commit, or is damaged.
+//!
+//! In the database the storage keeps a table of its own, `rejoin`, and eleven for the store:
 //!
 //! | row of `rejoin` | value |
 //! |---|---|
-//! | `format` | format of the file, a varint: 1 |
+//! | `format` | format of the tables, a varint: 1 |
 //! | `nonce` | 16 bytes that the identity file names too |
 //! | `replica` | 16 bytes: the name under which the store writes |
 //!

@@ -49,7 +49,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
     match &cli.command {
         Command::Status => values::status(&place.read()?, out),
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
-        Command::Check => values::check(&place, out),
+        Command::Check { deep } => values::check(&place, *deep, out),
         Command::Compact => values::compact(&place, out),
         Command::Get { key } => values::get(&place.read()?, &key.0, out),
         Command::Put { key, value, context, blind } => {

@@ -36,7 +36,8 @@ use tables::{Snapshot, Tables};
 /// How a store's file is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileOptions {
-    /// Memory for pages of the file, in bytes: 64 MiB unless told otherwise.
+    /// Memory for pages of the file, in bytes: 64 MiB unless told otherwise. Checksums of
+    /// blocks take up to 4 MiB beside it.
     pub cache_bytes: usize,
     /// Makes a new store where there is no file: yes unless told otherwise.
     pub create: bool,

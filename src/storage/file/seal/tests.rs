@@ -169,6 +169,37 @@ fn the_length_survives_the_way_to_the_file_and_back() {
     assert_eq!((groups::engine_blocks(0), groups::engine_blocks(3)), (0, 0));
 }
 
+/// As the page on the format tells it, without a word from the code.
+#[test]
+fn the_file_is_laid_out_as_the_guide_says() {
+    let file = bytes(&written(515));
+    assert_eq!(file.len(), (4 + 1 + 512 + 1 + 2) * 4096);
+    let number = |at: usize| u64::from_be_bytes(file[at..at + 8].try_into().unwrap());
+    // Synced once: the pair of odd seqs.
+    assert!(file[..2 * 4096].iter().all(|&byte| byte == 0));
+    for copy in [2 * 4096, 3 * 4096] {
+        assert_eq!(file[copy..copy + 8], *b"rejoin\x1a\n");
+        assert_eq!((number(copy + 8), number(copy + 16)), (1, 1));
+        assert_eq!(file[copy + 24..copy + 24 + 320], first(0, b"one"));
+        let checksum = twox_hash::XxHash3_64::oneshot(&file[copy..copy + 504]);
+        assert_eq!(number(copy + 504), checksum);
+        assert!(file[copy + 512..copy + 4096].iter().all(|&byte| byte == 0));
+    }
+    for n in 1..515_usize {
+        let (group, index) = ((n - 1) / 512, (n - 1) % 512);
+        let group_at = 4096 * (4 + group * 513);
+        let at = 4096 * (4 + group * 513 + 1 + index);
+        assert_eq!(file[at..at + 4096], block(n as u64));
+        let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seal = twox_hash::XxHash3_64::oneshot(&file[at..at + 4096]) ^ mixed;
+        assert_eq!(number(group_at + 8 * index), seal);
+    }
+    let (group_at, index) = (4096 * (4 + 513), 2);
+    assert_eq!(number(group_at + 8 * index), 0, "never written");
+    // The hash itself, so that it is the same everywhere and for ever.
+    assert_eq!(twox_hash::XxHash3_64::oneshot(b""), 0x2d06_8005_38d3_94c2);
+}
+
 #[test]
 fn one_flipped_bit_is_no_other_block() {
     let sound = bytes(&written(6));
