@@ -82,7 +82,7 @@ impl Store {
         drop(writer);
         let mut report = CheckReport::default();
         match checked {
-            Ok(true) => return self.check(),
+            Ok(true) => self.check(),
             Ok(false) => {
                 report.problems.push("the engine's pages do not match their checksums".to_owned());
                 Ok(report)

@@ -446,6 +446,35 @@ fn eventual_commits_do_not_let_the_file_grow() {
 }
 
 #[test]
+fn compacting_gives_the_space_of_deleted_rows_back() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let storage = open(&path).unwrap();
+    let rows = |change: &dyn Fn(&mut dyn Write, u32) -> Result<(), StorageError>| {
+        storage
+            .write(Durability::Immediate, &mut |write| {
+                (0..3000).try_for_each(|n| change(write, n)).map(|()| Verdict::Commit)
+            })
+            .unwrap();
+        storage.file_bytes().unwrap()
+    };
+    let full = rows(&|write, n| write.put(Table::Items, &n.to_be_bytes(), &[7; 2000]));
+    assert!(full > 3000 * 2000);
+    rows(&|write, n| match n % 100 {
+        0 => Ok(()),
+        _ => write.delete(Table::Items, &n.to_be_bytes()).map(drop),
+    });
+    storage.compact().unwrap();
+    let left = storage.file_bytes().unwrap();
+    assert!(left < full / 4, "{left} of {full} bytes");
+    drop(storage);
+    assert!(std::fs::metadata(&path).unwrap().len() <= left);
+    let storage = open(&path).unwrap();
+    assert!((0..30_u32).all(|n| has(&storage, &(n * 100).to_be_bytes())));
+    assert!(storage.check().unwrap());
+}
+
+#[test]
 fn a_snapshot_keeps_the_store_open() {
     let folder = folder();
     let path = folder.path().join("store");
