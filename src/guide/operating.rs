@@ -92,6 +92,10 @@
 //! has to be done after a crash: open the store. It takes milliseconds, however large it is.
 //! This assumes a disk that has written what it said it synced.
 //!
+//! Where a store is opened [`relaxed`](crate::Options::relaxed), writes return before that; a
+//! power cut then takes the newest of them, whole transactions from the end, back to the last
+//! [`flush`](crate::Store::flush), session or thousand writes.
+//!
 //! # A disk that is full, or fails
 //! A write that cannot be written fails with [`StorageError::Io`](crate::storage::StorageError),
 //! and the store is as it was. From then on it reads and does not write: each write fails with
@@ -99,11 +103,17 @@
 //! reached the disk. Make room, drop all handles, open it again. A read error fails the read.
 //!
 //! # Corruption
-//! [`Store::check`](crate::Store::check) (`rejoin check`) reads everything and holds it against
-//! itself: the engine's pages, each item against its dot and its hash, counts against rows,
-//! the digest against the dots. Do not mend a store that is not sound. Put the file aside, and
-//! sync a fresh store with a peer; what only the old one knew, export from it as far as it
-//! goes, or take it from a backup.
+//! Each block of the file has a checksum, which is verified whenever it is read: a bit that
+//! decayed gives [`Corrupt`](crate::storage::StorageError::Corrupt), which names the block, and
+//! never a wrong value ([`format`](super::format) has the layout). What lies in other blocks can
+//! still be read.
+//!
+//! [`Store::check`](crate::Store::check) (`rejoin check`) reads all rows and holds them against
+//! each other: each item against its dot and its hash, counts against rows, the digest against
+//! the dots. [`Store::check_deep`](crate::Store::check_deep) (`rejoin check --deep`) reads
+//! every page of the engine as well. Do not mend a store that is not sound. Put the file
+//! aside, and sync a fresh store with a peer; what only the old one knew, export from it as
+//! far as it goes, or take it from a backup.
 //!
 //! ```
 //! # let store = rejoin::Store::in_memory();
@@ -121,6 +131,7 @@
 //! | `removal_log_bytes` | what is removed | by itself: at most [`removal_log_bytes`](crate::Options::removal_log_bytes) for each space |
 //! | entries of `vector` | replicas that ever wrote | never |
 //! | `staged` | a large delta under way, or cut | when the same peer goes on, or another takes its place |
+//! | spaces | names ever written to | by [`drop_space`](crate::Store::drop_space), here only |
 //! | `file_bytes` | all of it; freed pages are used again | by [`Store::compact`](crate::Store::compact) (`rejoin compact`) |
 //!
 //! Compacting writes the file anew in place, and takes about as long as that; writers wait,
