@@ -7,9 +7,10 @@
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 use redb::{Database, ReadableDatabase, TableDefinition};
 use rejoin::causal::ReplicaId;
 use rejoin::storage::{
@@ -54,9 +55,9 @@ fn put(storage: &dyn Storage, from: u64, rows: u64, random: bool, durability: Du
     storage.write(durability, work).unwrap();
 }
 
-fn put_alone(database: &Database, from: u64, rows: u64, random: bool) {
+fn put_alone(database: &Database, from: u64, rows: u64, random: bool, quick_repair: bool) {
     let mut write = database.begin_write().unwrap();
-    write.set_quick_repair(true);
+    write.set_quick_repair(quick_repair);
     let mut table = write.open_table(ALONE).unwrap();
     for n in from..from + rows {
         table.insert(&key(n, random)[..], &VALUE[..]).unwrap();
@@ -80,14 +81,16 @@ fn commits(c: &mut Criterion) {
                     })
                 });
             });
-            group.bench_function(BenchmarkId::new("redb alone", order), |b| {
-                b.iter_custom(|times| {
-                    let folder = tempfile::tempdir().unwrap();
-                    let database = open_alone(&folder.path().join("store"));
-                    put_alone(&database, 0, 10 * ROWS, random);
-                    time(times, |n| put_alone(&database, place(n, rows), rows, random))
+            for (name, quick) in [("redb alone", true), ("redb without quick repair", false)] {
+                group.bench_function(BenchmarkId::new(name, order), |b| {
+                    b.iter_custom(|times| {
+                        let folder = tempfile::tempdir().unwrap();
+                        let database = open_alone(&folder.path().join("store"));
+                        put_alone(&database, 0, 10 * ROWS, random, quick);
+                        time(times, |n| put_alone(&database, place(n, rows), rows, random, quick))
+                    });
                 });
-            });
+            }
             group.bench_function(BenchmarkId::new("memory", order), |b| {
                 b.iter_custom(|times| {
                     let storage = MemoryStorage::new(ReplicaId::from_bytes([1; 16]));
@@ -124,7 +127,7 @@ fn reads(c: &mut Criterion) {
     put(&file, 0, HELD, true, Durability::Immediate);
     put(&memory, 0, HELD, true, Durability::Immediate);
     let alone = open_alone(&folder.path().join("alone"));
-    put_alone(&alone, 0, HELD, true);
+    put_alone(&alone, 0, HELD, true, true);
     let table = alone.begin_read().unwrap().open_table(ALONE).unwrap();
 
     // As in a simulated replica: few rows, many of them.
@@ -199,20 +202,53 @@ fn reads(c: &mut Criterion) {
     group.finish();
 }
 
+const OPENED_ROWS: u64 = 1_000_000;
+const CHILD: &str = "REJOIN_BENCH_IMPORT";
+
 fn opening(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    put(&open(&path), 0, 1_000_000, true, Durability::Immediate);
     let mut group = c.benchmark_group("open 1000000 rows and get one");
     group.sample_size(10);
-    group.bench_function("storage", |b| {
-        b.iter(|| {
-            let row = open(&path).read().unwrap().get(Table::Items, &key(5, true)).unwrap();
-            assert!(row.is_some());
+    // The visits only read, so each finds the file as the one before.
+    let mut visits = |name| {
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let row = open(&path).read().unwrap().get(Table::Items, &key(5, true)).unwrap();
+                assert!(row.is_some());
+            });
         });
-    });
+    };
+    put(&open(&path), 0, OPENED_ROWS, true, Durability::Immediate);
+    visits("storage");
+    let program = std::env::current_exe().unwrap();
+    let killed = Command::new(program).env(CHILD, &path).stderr(Stdio::null()).status().unwrap();
+    assert!(!killed.success());
+    visits("storage, killed in an import");
     group.finish();
 }
 
+/// Another 100,000 rows in commits of 10,000, and dies in the middle of one.
+fn die_in_an_import(path: &Path) {
+    let storage = open(path);
+    for n in 0..10 {
+        put(&storage, OPENED_ROWS + n * ROWS, ROWS, true, Durability::Immediate);
+    }
+    let work = &mut |write: &mut dyn rejoin::storage::Write| {
+        for n in 0..10 * ROWS {
+            write.put(Table::Items, &key(2 * OPENED_ROWS + n, true), &VALUE)?;
+        }
+        std::process::abort()
+    };
+    storage.write(Durability::Immediate, work).unwrap();
+}
+
 criterion_group!(benches, commits, reads, opening);
-criterion_main!(benches);
+
+fn main() {
+    if let Some(path) = std::env::var_os(CHILD) {
+        return die_in_an_import(Path::new(&path));
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

@@ -9,7 +9,7 @@ use rejoin::session::{PROTOCOL_VERSION, Scope, Session};
 use rejoin::{Error, PeerError, Store};
 
 fn hello(version: u8, id: u8) -> Vec<u8> {
-    [b"\x01rejoin".as_slice(), &[version], &[id; 16], &[3; 16], &[0, 0]].concat()
+    [b"\x01rejoin".as_slice(), &[version], &[id; 16], &[3; 16], &[0, 0, 0]].concat()
 }
 
 fn victim() -> Store {
@@ -89,12 +89,14 @@ fn messages_out_of_turn() {
     let standing = [[7; 16].as_slice(), &[8; 32], &[0, 0, 0]].concat();
     let open =
         |id: u8, name: &[u8]| [&[3, id, name.len() as u8], name, standing.as_slice()].concat();
-    let one_space = [b"\x01rejoin\x01".as_slice(), &[9; 16], &[3; 16], b"\x01\x04main\0"].concat();
+    let one_space =
+        [b"\x01rejoin\x01".as_slice(), &[9; 16], &[3; 16], b"\x01\x04main\0\0"].concat();
     let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("something before the hello", vec![vec![2]]),
         ("something before the hello", vec![open(0, b"main")]),
         ("a second hello", vec![honest(), honest()]),
         ("opened twice", vec![honest(), vec![2, 2]]),
+        ("spaces compared out of turn", vec![honest(), vec![16, 0, 0]]),
         ("a space under a number that is not the peer's to give", vec![honest(), open(1, b"x")]),
         ("a space that the session is not about", vec![one_space, open(0, b"other")]),
         ("a space that was never opened", vec![honest(), vec![11, 201, 1]]),
@@ -110,7 +112,7 @@ fn messages_out_of_turn() {
             other => panic!("{what}: {other:?}"),
         }
     }
-    for frame in [vec![16], vec![0], open(0, b""), open(0, &[0xff, 0xfe])] {
+    for frame in [vec![17], vec![0], open(0, b""), open(0, &[0xff, 0xfe])] {
         let error = refused(&[honest(), frame]);
         assert!(matches!(error, PeerError::Malformed(_)), "{error:?}");
     }

@@ -1,4 +1,5 @@
 //! Two stores in one program meet; `cart` shows the same over a socket.
+#![allow(dead_code, reason = "each example uses some of it")]
 
 use std::error::Error;
 

@@ -57,24 +57,50 @@
 //! ```
 //!
 //! # The data file
-//! A [redb](https://docs.rs/redb) database, in which the storage keeps a table of its own,
-//! `rejoin`, and eleven for the store:
+//! Blocks of 4096 bytes: the first block of a [redb](https://docs.rs/redb) database, kept
+//! four times, and its other blocks in groups, with a checksum for each. Numbers are highest
+//! byte first.
+//!
+//! ```text
+//! file   := pair (seq even) ‖ pair (seq odd) ‖ group …
+//! pair   := copy ‖ copy                        alike, a block each
+//! copy   := "rejoin" 1a 0a ‖ layout: 1 (8) ‖ seq (8) ‖ first 480 bytes of the first block
+//!           ‖ XXH3 of these 504 bytes (8) ‖ zeros
+//! group  := seal (8) × 512 ‖ block × 512, in the last group fewer
+//! seal   := 0 for a block that was never written
+//!         | XXH3 of the block ⊕ (number × 9e3779b97f4a7c15 modulo 2⁶⁴), 1 in place of 0
+//! ```
+//! XXH3 is the one of 64 bits, without a secret or a seed. A block's number is its place in
+//! the database, whose first block is 0: block *n* is the one of index (*n* − 1) mod 512 in
+//! group (*n* − 1) div 512. So it begins at byte 4096 × (4 + *group* × 513 + 1 + *index*). A
+//! change of the first block writes one pair, in turn, with the next seq; what counts is the
+//! greatest seq in any copy that matches its checksum and stands where its seq belongs. The
+//! rest of the first block is zeros.
+//!
+//! Seals are written before each sync, and a block that does not match its own belongs to no
+//! commit, or is damaged.
+//!
+//! In the database the storage keeps a table of its own, `rejoin`, and twelve for the store:
 //!
 //! | row of `rejoin` | value |
 //! |---|---|
-//! | `format` | format of the file, a varint: 1 |
+//! | `format` | format of the tables, a varint: 1 |
 //! | `nonce` | 16 bytes that the identity file names too |
 //! | `replica` | 16 bytes: the name under which the store writes |
 //!
 //! In the others every key starts with the number that the space has in this store, 4 bytes,
-//! highest first (the number never travels), except in the first two tables:
+//! highest first (the number never travels), except in the first two tables and the last:
 //!
 //! | table | key after the number | value |
 //! |---|---|---|
 //! | `meta` | `clock` | the last timestamp given out, 8 bytes |
 //! | | `spaces` | how many spaces there are, 4 bytes, highest first |
-//! | `spaces` | name of the space | its number, 4 bytes, highest first |
-//! | `states` | nothing | commit, items, bytes of the removal log, staged rows: four varints; peer whose delta is staged: bytes, 0 or 16 |
+//! | | `leaves` | up to which commit of the store the leaves are right, 8 bytes |
+//! | | `met/`, peer (16), meeting (16) | commit up to which all was equal, count of meetings: varints; prefix of the names |
+//! | | `names/`, name of a space | how many names this replica has used up there, 8 bytes |
+//! | | `dropped/`, number of a space (4) | nothing: its rows are still to be freed |
+//! | `spaces` | name of the space | its number, 4 bytes, highest first; its leaf (16), once it was asked for |
+//! | `states` | nothing | commit, items, bytes of the removal log, staged rows, commit of the store that changed it last: five varints; peer whose delta is staged: bytes, 0 or 16 |
 //! | `items` | place, dot (24) | past (a vector), payload |
 //! | `dots` | dot (24) | item hash (16), whether it has a past (1), place |
 //! | `removals` | dot (24) | removal, below |
@@ -88,6 +114,7 @@
 //! | | 4, origin (16), level (1), index (8) | hash (32) |
 //! | `bases` | 0, hash of a vector (16) | the vector |
 //! | | 1, peer (16) | when last met (8), hash of the vector proven then (16) |
+//! | `touched` | commit of the store (8) | name of the space that it changed, and none after it; nothing where that was dropped |
 //!
 //! ```text
 //! removal := 00 ‖ count ‖ dot (24) …            exactly these, ascending
@@ -122,13 +149,13 @@
 //! A pipe carries whole frames in order; how they are told apart is the pipe's affair
 //! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
 //! highest first). A frame is a run of messages, each a tag byte and its fields. All but hello,
-//! opened and refuse begin with the number of the space they are about, a varint: even
+//! opened, refuse and spaces begin with the number of the space they are about, a varint: even
 //! where the connecting side opened it, odd where the other did.
 //!
 //! | tag | message | fields after the number |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, extension as bytes (none yet; at most 4096 are passed over) |
-//! | 2 | opened | none: all spaces that the sender has are open |
+//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, call, extension as bytes (none yet; at most 4096 are passed over) |
+//! | 2 | opened | none: all spaces that the sender opens are open |
 //! | 3 | open | name as bytes, standing |
 //! | 4 | answer | standing |
 //! | 5 | same | none |
@@ -142,10 +169,14 @@
 //! | 13 | nodes | opened nodes, blocks |
 //! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
+//! | 16 | spaces | whether another of these follows (1), ranges |
 //!
 //! Tags from 64 on are free for sessions that stay open.
 //!
 //! ```text
+//! call     := 00 | 01 meeting (16) | 02           open what you have, what was touched since, compare
+//! ranges   := count, (from as bytes, to as bytes or empty, held) …     ascending by name
+//! held     := 00 count, hash (8) | 01 count, (name as bytes, hash (8)) …    at most 32 are listed
 //! scope    := 00 | 01 name as bytes | 02 prefix as bytes              all, one, those that start so
 //! standing := hash of the vector (16) ‖ root (32)
 //!           ‖ base: 00, or 01 and its hash (16)
@@ -176,6 +207,7 @@
 //!     replica.as_bytes().as_slice(),
 //!     &[7; 16],       // nonce
 //!     b"\x01\x04main", // scope: the space of this name
+//!     b"\x00",       // each side opens what it has
 //!     b"\x00",       // no extension
 //! ];
 //! let open = b"\x03\x00\x04main"; // tag, number 0, name; then the standing

@@ -83,7 +83,7 @@
 //! let board = store.space("board/3")?;
 //! board.set("members").add(&"user/ada".to_string())?;
 //! for member in board.set::<String>("members").elements()? {
-//!     let name = store.space(&member)?.register::<String>("name").get()?;
+//!     let name = store.space(&member.decoded()?)?.register::<String>("name").get()?;
 //!     assert_eq!(name.unwrap_or("somebody".into()), "somebody");
 //! }
 //! # Ok::<(), rejoin::Error>(())

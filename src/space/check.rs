@@ -30,6 +30,18 @@ impl CheckReport {
         self.problems.is_empty()
     }
 
+    /// The report of a check that came to an end so.
+    fn stopped(mut self, checked: Result<(), Error>) -> Result<Self, Error> {
+        match checked {
+            Ok(()) => Ok(self),
+            Err(Error::Storage(error @ StorageError::Corrupt { .. })) => {
+                self.problems.push(error.to_string());
+                Ok(self)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     fn wrong(&mut self, space: &str, what: impl core::fmt::Display) {
         const MOST: usize = 100;
         if self.problems.len() < MOST {
@@ -39,21 +51,47 @@ impl CheckReport {
 }
 
 impl Store {
-    /// Checks the store against itself: the engine's pages, each item against its dot and
-    /// its hash, counts against rows, the digest against the dots. Reads everything,
-    /// holding a bounded part of it in memory.
+    /// Checks the store against itself: each item against its dot and its hash, counts
+    /// against rows, the digest against the dots. Reads every row, each block of the file
+    /// verified against its seal, and holds a bounded part of them in memory. What it does not
+    /// look at is the engine's own: see [`check_deep`](Self::check_deep). It stops at a block
+    /// that does not match its seal, since nothing can be said of what stands behind it.
     ///
     /// # Errors
     /// The storage failed. What is found wrong is no error but in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
+        let checked = self.check_spaces(&mut report);
+        report.stopped(checked)
+    }
+
+    /// The same, and before it the engine's pages: each one in use is read from the disk,
+    /// past all caches, against its seal and the engine's checksum, and the list of those
+    /// that are free against those that are. Where that finds something, the report holds
+    /// nothing else, and the store must be opened anew before anything is written.
+    ///
+    /// Others that write wait for this part; no snapshot may be held.
+    ///
+    /// # Errors
+    /// The storage failed, or a snapshot is held. What is found wrong is no error but in the
+    /// report.
+    pub fn check_deep(&self) -> Result<CheckReport, Error> {
         // Under the right to write: within a transaction this would wait for itself.
         let writer = self.shared.writer()?;
-        let sound = self.shared.storage.check()?;
+        let checked = self.shared.storage.check();
         drop(writer);
-        if !sound {
-            report.problems.push("the engine's pages do not match their checksums".to_owned());
+        let mut report = CheckReport::default();
+        match checked {
+            Ok(true) => self.check(),
+            Ok(false) => {
+                report.problems.push("the engine's pages do not match their checksums".to_owned());
+                Ok(report)
+            }
+            Err(error) => report.stopped(Err(error.into())),
         }
+    }
+
+    fn check_spaces(&self, report: &mut CheckReport) -> Result<(), Error> {
         for name in self.spaces("")? {
             let space = self.space(&name)?;
             space.root()?; // makes the hashes that wait to be made
@@ -66,7 +104,7 @@ impl Store {
                 space: number,
                 vector: &snapshot.vector,
                 found: State::default(),
-                report: &mut report,
+                report,
             };
             check.items()?;
             check.dots()?;
@@ -74,7 +112,7 @@ impl Store {
             check.counts()?;
             check.digest()?;
         }
-        Ok(report)
+        Ok(())
     }
 }
 

@@ -25,7 +25,8 @@ pub struct Options {
     pub removal_log_bytes: u64,
     /// Origins kept in the past of an item, 16 at first. A past is an optimisation too.
     pub past_origins: usize,
-    /// Bytes of the file's pages kept in memory, 64 MiB at first.
+    /// Bytes of the file's pages kept in memory, 64 MiB at first; up to 4 MiB of their
+    /// checksums are kept beside them.
     pub cache_bytes: usize,
     /// Takes a fresh [`ReplicaId`](crate::causal::ReplicaId) at every open: for stores that
     /// live in images, snapshots or containers, where a file and its identity come back together.

@@ -92,3 +92,25 @@ fn a_backup_is_a_store_of_its_own_and_replaces_nothing() {
     assert_eq!(w.json("b", &["sync", "--file", &path("a"), "--all"])["repaired"], 0);
     assert_eq!(w.ok("b", &["export"]), w.ok("a", &["export"]));
 }
+
+#[test]
+fn check_names_the_block_that_decayed() {
+    let w = World::new();
+    w.ok("a", &["put", "greeting", "hello, hello, hello"]);
+    let sound = w.json("a", &["check", "--deep"]);
+    assert_eq!((&sound["sound"], &sound["items"]), (&json!(true), &json!(1)));
+    let mut bytes = std::fs::read(w.path("a")).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 19)
+        .filter(|&at| bytes[at..].starts_with(b"hello, hello, hello"))
+        .collect();
+    for at in places {
+        bytes[at + 3] ^= 1;
+    }
+    std::fs::write(w.path("a"), bytes).unwrap();
+    for args in [&["check"][..], &["check", "--deep"]] {
+        let found = w.run("a", args);
+        assert!(found.out.contains("block") && found.out.contains("seal"), "{}", found.out);
+        found.fails(1, &["not sound"]);
+    }
+    w.run("a", &["get", "greeting"]).fails(1, &["block", "seal"]);
+}

@@ -62,8 +62,13 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rejoin --store a.rejoin drop-space 2024/march")]
     DropSpace { name: String },
     /// Checks the whole store against itself; exit code 0 where it is sound.
-    #[command(after_help = "Example:\n  rejoin --store a.rejoin check")]
-    Check,
+    #[command(after_help = "Examples:\n  rejoin --store a.rejoin check
+  rejoin --store a.rejoin check --deep")]
+    Check {
+        /// Reads the engine's own pages too, each one in use, past all caches.
+        #[arg(long)]
+        deep: bool,
+    },
     /// Gives space that deletes have freed back to the file system.
     #[command(after_help = "Example:\n  rejoin --store a.rejoin compact")]
     Compact,

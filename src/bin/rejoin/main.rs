@@ -55,7 +55,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
         Command::Spaces { prefix } => spaces::list(&place, prefix, out),
         Command::DropSpace { name } => spaces::drop_space(&place, name, out),
-        Command::Check => values::check(&place, out),
+        Command::Check { deep } => values::check(&place, *deep, out),
         Command::Compact => values::compact(&place, out),
         Command::Backup { file } => backup::backup(&place, file, out),
         Command::Get { key, resolve } => values::get(&place.read()?, &key.0, *resolve, out),

@@ -73,8 +73,9 @@ pub(crate) fn keys(space: &Space, prefix: &[u8], out: &mut Out) -> Done {
     done
 }
 
-pub(crate) fn check(place: &Place, out: &mut Out) -> Done {
-    let report = place.existing()?.check()?;
+pub(crate) fn check(place: &Place, deep: bool, out: &mut Out) -> Done {
+    let store = place.existing()?;
+    let report = if deep { store.check_deep()? } else { store.check()? };
     let sound = report.is_sound();
     let json = json!({
         "sound": sound,

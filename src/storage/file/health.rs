@@ -4,15 +4,20 @@
 //! the engine holds in memory may be ahead of the disk, and trying again could take pages
 //! for written that were lost, so nothing more is written until the store is opened anew;
 //! reads go on. *Broken*, after a panic inside the engine: it is not asked anything again.
+//!
+//! The engine itself reads nothing more from its file after an error of the disk, not even
+//! what is sound. It is then *deaf*, and another one takes its place (see
+//! `Engine::hear_again`).
 
 use std::any::Any;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::gate::Gate;
+use super::seal::Damage;
 use crate::storage::StorageError;
 
 const SOUND: u8 = 0;
@@ -24,12 +29,14 @@ pub(super) struct Health {
     path: PathBuf,
     gate: Arc<Gate>,
     state: AtomicU8,
+    deaf: AtomicBool,
     reason: Mutex<String>,
 }
 
 impl Health {
     pub(super) fn new(path: PathBuf, gate: Arc<Gate>) -> Self {
-        Self { path, gate, state: AtomicU8::new(SOUND), reason: Mutex::default() }
+        let (state, deaf) = (AtomicU8::new(SOUND), AtomicBool::new(false));
+        Self { path, gate, state, deaf, reason: Mutex::default() }
     }
 
     pub(super) const fn path(&self) -> &PathBuf {
@@ -51,6 +58,14 @@ impl Health {
     fn must_reopen(&self) -> StorageError {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         StorageError::MustReopen { reason }
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::Acquire)
+    }
+
+    pub(super) fn hears_again(&self) {
+        self.deaf.store(false, Ordering::Release);
     }
 
     /// Lets nothing be written from now on.
@@ -123,14 +138,16 @@ impl Health {
     pub(super) fn translate(&self, doing: &'static str, error: redb::Error) -> StorageError {
         let path = self.path.clone();
         match error {
-            // The engine's own way to say that a page is not there, or not a page.
-            redb::Error::Io(source)
-                if matches!(source.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) =>
-            {
-                let place = path.display().to_string();
-                StorageError::Corrupt { place, reason: source.to_string() }
+            redb::Error::Io(source) => {
+                let error = self.disk_error(doing, source);
+                self.fail(&error);
+                self.deaf.store(true, Ordering::Release);
+                error
             }
-            redb::Error::Io(source) => StorageError::Io { path, doing, source },
+            redb::Error::PreviousIo => {
+                self.deaf.store(true, Ordering::Release);
+                self.must_reopen()
+            }
             redb::Error::DatabaseAlreadyOpen => StorageError::AlreadyOpen { path },
             redb::Error::Corrupted(reason) => {
                 StorageError::Corrupt { place: path.display().to_string(), reason }
@@ -148,6 +165,23 @@ impl Health {
                 reason: format!("a database of the old file format {version}"),
             },
             other => StorageError::MustReopen { reason: format!("{doing}: {other}") },
+        }
+    }
+
+    fn disk_error(&self, doing: &'static str, source: std::io::Error) -> StorageError {
+        let path = self.path.clone();
+        if let Some(damage) = source.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()) {
+            let (block, at_byte) = (damage.block, damage.at_byte);
+            let place = format!("{}, block {block} at byte {at_byte}", path.display());
+            return StorageError::Corrupt { place, reason: damage.reason.to_owned() };
+        }
+        match source.kind() {
+            // The engine's own way to say that a page is not there, or not a page.
+            ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+                let place = path.display().to_string();
+                StorageError::Corrupt { place, reason: source.to_string() }
+            }
+            _ => StorageError::Io { path, doing, source },
         }
     }
 }

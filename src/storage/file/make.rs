@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::open::{Engine, Plan, create, exists, resolve};
+use super::open::{Engine, Plan, create};
+use super::path::{exists, resolve};
 use super::tables::Tables;
 use super::{FileOptions, Fill, Inner};
 use crate::storage::identity::{FileMark, IdFile, beside, io};

@@ -2,11 +2,12 @@
 //!
 //! From the top down: [`RedbStorage`] runs transactions, `tables` has what runs in them,
 //! `health` stands between us and the engine, then comes the engine itself, beneath it
-//! `gate`, and the file. `open` knows in which order the files of a store change.
+//! `gate`, `seal` and the file. `open` knows in which order the files of a store change,
+//! `path` what stands there before.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use redb::ReadableDatabase;
 
@@ -16,11 +17,15 @@ use super::{
 use crate::causal::ReplicaId;
 
 #[cfg(test)]
+mod cuts;
+#[cfg(test)]
 mod faults;
 mod gate;
 mod health;
 mod make;
 mod open;
+mod path;
+mod seal;
 mod tables;
 #[cfg(test)]
 pub(super) mod tests;
@@ -35,7 +40,8 @@ pub type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<(), StorageError
 /// How a store's file is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileOptions {
-    /// Memory for pages of the file, in bytes: 64 MiB unless told otherwise.
+    /// Memory for pages of the file, in bytes: 64 MiB unless told otherwise. Checksums of
+    /// blocks take up to 4 MiB beside it.
     pub cache_bytes: usize,
     /// Makes a new store where there is no file: yes unless told otherwise.
     pub create: bool,
@@ -66,9 +72,15 @@ impl Default for FileOptions {
 /// time of modification, or one that was made while the store was open or after a crash.
 ///
 /// # Failures
-/// A write that fails on the disk leaves the store readable, and every write after it fails
-/// with [`StorageError::MustReopen`]: what reached the disk is known only to who opens it
-/// anew. A panic inside the engine becomes [`StorageError::EnginePanic`], and everything
+/// An error of the disk, while writing, syncing or reading, leaves the store readable: a
+/// snapshot taken after it reads the last commit that reached the file, while one taken before
+/// it may fail with [`StorageError::MustReopen`]. Every write after it fails with that error:
+/// what reached the disk is known only to who opens the store anew.
+///
+/// Each block of 4 KiB is verified when it is read. One that is not as it was written is
+/// [`StorageError::Corrupt`], which names it, and rows elsewhere stay readable.
+///
+/// A panic inside the engine becomes [`StorageError::EnginePanic`], and everything
 /// after it [`StorageError::MustReopen`] (where panics unwind; where they abort, they abort).
 ///
 /// # Cost
@@ -184,8 +196,17 @@ impl Storage for RedbStorage {
     /// Waits for nothing but a running [`compact`](Storage::compact) or
     /// [`check`](Storage::check). The snapshot keeps the store open.
     fn read(&self) -> Result<Box<dyn ReadSnapshot>, StorageError> {
-        let transaction = self.inner.engine.with_database(|database| {
-            self.inner.health().read("beginning a snapshot", || database.begin_read())
+        let Inner { engine, writer, .. } = &*self.inner;
+        engine.health.readable()?;
+        if engine.health.is_deaf() {
+            // Not while a transaction goes on, which the engine would outlive.
+            let session = writer.try_lock();
+            if !matches!(session, Err(TryLockError::WouldBlock)) {
+                engine.hear_again()?;
+            }
+        }
+        let transaction = engine.with_database(|database| {
+            engine.health.read("beginning a snapshot", || database.begin_read())
         })?;
         Ok(Box::new(Snapshot::new(self.inner.clone(), transaction)))
     }
@@ -244,16 +265,20 @@ impl Storage for RedbStorage {
         engine.health.writable()?;
         open::arm(engine, &mut session, plan)?;
         let mut database = engine.database.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(database) = database.as_mut() else { return Ok(()) };
+        let Some(compacted) = database.as_mut() else { return Ok(()) };
         let doing = "compacting";
-        match catch_unwind(AssertUnwindSafe(|| database.compact())) {
-            Ok(Ok(_)) => Ok(()),
+        match catch_unwind(AssertUnwindSafe(|| compacted.compact())) {
+            Ok(Ok(_)) => {}
             Ok(Err(redb::CompactionError::TransactionInProgress)) => {
-                Err(engine.health.translate(doing, redb::Error::TransactionInProgress))
+                return Err(engine.health.translate(doing, redb::Error::TransactionInProgress));
             }
-            Ok(Err(error)) => Err(engine.health.write_failed(doing, error.into())),
-            Err(payload) => Err(engine.health.panicked(doing, &*payload)),
+            Ok(Err(error)) => return Err(engine.health.write_failed(doing, error.into())),
+            Err(payload) => return Err(engine.health.panicked(doing, &*payload)),
         }
+        drop(database);
+        // Its commits say nothing of what is free: a crash now would cost the next opening a
+        // pass over the file. So one more that does.
+        engine.commit_own(&[])
     }
 
     /// Snapshots and writes that begin meanwhile wait for it, and no snapshot may be held.
@@ -261,8 +286,13 @@ impl Storage for RedbStorage {
     /// opened anew.
     fn check(&self) -> Result<bool, StorageError> {
         let Inner { engine, .. } = &*self.inner;
-        let _session = self.inner.writer();
+        let session = self.inner.writer();
         engine.health.writable()?;
+        if session.is_armed() {
+            // What waits for an immediate commit would else get one by the engine, which says
+            // nothing of what is free.
+            engine.commit_own(&[])?;
+        }
         let mut database = engine.database.write().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = database.as_mut() else { return Ok(false) };
         let doing = "checking";

@@ -5,16 +5,18 @@
 //! take it for a backup, and a store that is one is never taken for the original.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, TableError};
 
 use super::gate::{Gate, Gated};
 use super::health::{Health, engine_panic};
+use super::path::{exists, inspect, resolve, sync_folder};
+use super::seal::{Sealed, Unreadable};
 use super::tables::{Definition, definition};
 use super::{FileOptions, Fill, Inner};
 use crate::causal::ReplicaId;
@@ -32,9 +34,6 @@ const FORMAT_KEY: &[u8] = b"format";
 const NONCE_KEY: &[u8] = b"nonce";
 const REPLICA_KEY: &[u8] = b"replica";
 
-/// What the engine's files start with.
-const ENGINE_MAGIC: &[u8; 9] = b"redb\x1a\x0a\xa9\x0d\x0a";
-
 /// The places where a crash can find the files in another state than before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::enum_variant_names, reason = "each names who was written, in the past tense")]
@@ -51,9 +50,9 @@ pub(super) enum Step {
 }
 
 #[cfg(test)]
-type Wrap = Box<dyn Fn(FileBackend) -> Box<dyn StorageBackend> + Send + Sync>;
+type Wrap = Box<dyn Fn(FileBackend) -> Arc<dyn StorageBackend> + Send + Sync>;
 
-/// What the tests put between the engine and the file, and where they stop.
+/// What the tests put between the seals and the file, and where they stop.
 #[derive(Default)]
 pub(super) struct Plan {
     #[cfg(test)]
@@ -73,15 +72,14 @@ impl Plan {
         Ok(())
     }
 
-    /// The layers below the engine, from the file up.
-    fn backend(&self, file: FileBackend) -> Box<dyn StorageBackend> {
+    /// What the sealed blocks lie in.
+    #[cfg_attr(not(test), allow(clippy::unused_self))]
+    fn backend(&self, file: FileBackend) -> Arc<dyn StorageBackend> {
         #[cfg(test)]
         if let Some(wrap) = &self.backend {
             return wrap(file);
         }
-        // The layer of sealed blocks, which checks each block it reads, belongs here: above
-        // the file, beneath the gate.
-        Box::new(file)
+        Arc::new(file)
     }
 }
 
@@ -91,6 +89,9 @@ pub(super) struct Engine {
     pub(super) database: RwLock<Option<Database>>,
     /// The data file, to ask its length.
     pub(super) file: File,
+    /// The same, as the sealed blocks lie in it.
+    blocks: Arc<dyn StorageBackend>,
+    cache_bytes: usize,
     mark: FileMark,
     /// When the data file had been modified last as this opened it.
     modified: Option<Moment>,
@@ -131,6 +132,13 @@ pub(super) struct Session {
     /// The nonce that the first write puts in place of the other.
     fresh: Nonce,
     armed: bool,
+}
+
+impl Session {
+    /// Whether something was or may have been written since the store was opened.
+    pub(super) const fn is_armed(&self) -> bool {
+        self.armed
+    }
 }
 
 pub(super) fn open(
@@ -285,18 +293,44 @@ fn start(
     let metadata = file.metadata().map_err(failed)?;
     let (mark, modified) = (FileMark::of(&metadata), modified(&metadata));
     let kept = file.try_clone().map_err(failed)?;
-    let mut builder = Database::builder();
-    builder.set_cache_size(options.cache_bytes);
-    let backend = FileBackend::new(file)
+    let blocks = FileBackend::new(file)
         .map_err(|error| failed(std::io::Error::other(error.to_string())))
         .map(|file| plan.backend(file))?;
-    let gate = Gate::new(backend).map_err(failed)?;
+    let cache_bytes = options.cache_bytes;
+    let (health, database) = launch(path, blocks.clone(), cache_bytes)?;
+    let database = RwLock::new(Some(database));
+    Ok(Engine { health, database, file: kept, blocks, cache_bytes, mark, modified })
+}
+
+/// The engine, above a gate, above sealed blocks.
+fn launch(
+    path: &Path,
+    blocks: Arc<dyn StorageBackend>,
+    cache_bytes: usize,
+) -> Result<(Health, Database), StorageError> {
+    let doing = "opening the store";
+    let sealed = Sealed::open(blocks).map_err(|error| unreadable(path, error))?;
+    let gate = Gate::new(Box::new(sealed)).map_err(|source| io(path, doing, source))?;
     let health = Health::new(path.to_path_buf(), gate.clone());
-    let opened =
-        catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(Gated(gate.clone()))))
-            .map_err(|payload| engine_panic(doing, &*payload))?;
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(Gated(gate))))
+        .map_err(|payload| engine_panic(doing, &*payload))?;
     let database = opened.map_err(|error| health.translate(doing, error.into()))?;
-    Ok(Engine { health, database: RwLock::new(Some(database)), file: kept, mark, modified })
+    Ok((health, database))
+}
+
+fn unreadable(path: &Path, error: Unreadable) -> StorageError {
+    let path = path.to_path_buf();
+    match error {
+        Unreadable::Io(source) => io(&path, "reading the first block", source),
+        Unreadable::Newer { known, found } => StorageError::NewerFormat { path, known, found },
+        Unreadable::Foreign => StorageError::NotAStore { path, reason: error.to_string() },
+        Unreadable::Damaged => StorageError::Corrupt {
+            place: format!("{}, block 0 at byte 0", path.display()),
+            reason: error.to_string(),
+        },
+    }
 }
 
 impl Engine {
@@ -308,6 +342,22 @@ impl Engine {
 
     fn or_fail<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         result.inspect_err(|error| self.health.fail(error))
+    }
+
+    /// Where an error of the disk made the engine deaf, starts another over the same file. It
+    /// reads the last commit that reached the disk, and writes nothing: its gate stays closed.
+    pub(super) fn hear_again(&self) -> Result<(), StorageError> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.health.is_deaf() {
+            return Ok(());
+        }
+        // First the old one goes, which gives its locks on the file back.
+        let old = database.take();
+        self.health.clean_up("closing the engine after an error", || drop(old));
+        let (_, started) = launch(self.health.path(), self.blocks.clone(), self.cache_bytes)?;
+        *database = Some(started);
+        self.health.hears_again();
+        Ok(())
     }
 
     pub(super) fn with_database<T>(
@@ -341,7 +391,7 @@ impl Engine {
     }
 
     /// Writes rows of the storage's own, durably.
-    fn commit_own(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StorageError> {
+    pub(super) fn commit_own(&self, rows: &[(&[u8], &[u8])]) -> Result<(), StorageError> {
         let mut transaction = self.begin()?;
         transaction.set_quick_repair(true);
         let new = rows.len() > 2;
@@ -404,65 +454,4 @@ fn draw(entropy: Entropy<'_>) -> [u8; 16] {
     let mut bytes = [0; 16];
     entropy(&mut bytes);
     bytes
-}
-
-/// The path without links, so that one store has one identity file, whichever way it is named.
-pub(super) fn resolve(path: &Path) -> Result<PathBuf, StorageError> {
-    let failed = |source| io(path, "finding the store", source);
-    if exists(path)? {
-        return path.canonicalize().map_err(failed);
-    }
-    let name = path.file_name().ok_or_else(|| failed(ErrorKind::InvalidInput.into()))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    Ok(folder.unwrap_or(Path::new(".")).canonicalize().map_err(failed)?.join(name))
-}
-
-pub(super) fn exists(path: &Path) -> Result<bool, StorageError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(io(path, "finding the store", source)),
-    }
-}
-
-/// Looks at what stands there before anything is made beside it or written to it.
-fn inspect(path: &Path) -> Result<(), StorageError> {
-    let failed = |source| io(path, "opening the store", source);
-    let not_a_store = |reason: &str| StorageError::NotAStore {
-        path: path.to_path_buf(),
-        reason: reason.to_owned(),
-    };
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if metadata.is_dir() {
-        return Err(not_a_store("it is a folder"));
-    }
-    if !metadata.is_file() {
-        return Err(not_a_store("it is not a file"));
-    }
-    if metadata.len() == 0 {
-        return Err(not_a_store("it is empty; a new store is made only where there is no file"));
-    }
-    if metadata.permissions().readonly() {
-        let refused = std::io::Error::new(ErrorKind::PermissionDenied, "the file is read-only");
-        return Err(failed(refused));
-    }
-    let mut start = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(ENGINE_MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
-    if start != ENGINE_MAGIC {
-        return Err(not_a_store("its first bytes are something else's"));
-    }
-    Ok(())
-}
-
-/// Makes what was made and renamed in the folder of `path` outlast a power cut.
-fn sync_folder(path: &Path) -> Result<(), StorageError> {
-    #[cfg(unix)]
-    {
-        let folder = path.parent().unwrap_or(path);
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| io(folder, "syncing the folder", source))?;
-    }
-    let _ = path;
-    Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use redb::StorageBackend;
 use tempfile::TempDir;
 
 use super::open::Step;
@@ -203,6 +204,21 @@ fn copies_and_restores_take_a_fresh_id_once() {
     }
 }
 
+/// Flips a bit and seals the block anew, as no disk does: a damage that reaches the engine.
+/// Whether the block was ever written.
+fn flip_and_seal(path: &Path, byte: u64) -> bool {
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let file = Arc::new(redb::backends::FileBackend::new(file).unwrap());
+    let Ok(file) = seal::Sealed::open(file) else { panic!("the first block is gone") };
+    let mut there = [0];
+    let written = file.read(byte, &mut there).is_ok();
+    if written {
+        file.write(byte, &[there[0] ^ 0x40]).unwrap();
+        file.sync_data().unwrap();
+    }
+    written
+}
+
 #[test]
 fn a_scan_of_damaged_pages_is_an_error_and_no_panic() {
     let folder = folder();
@@ -216,14 +232,12 @@ fn a_scan_of_damaged_pages_is_an_error_and_no_panic() {
     let sound = std::fs::read(&path).unwrap();
     let mut failures = 0;
     // Bits of the ends of values that stand ahead of the rows, wherever their page is.
-    for page in (1..sound.len() / 4096).map(|page| page * 4096) {
+    for block in 1..sound.len() as u64 / 4096 {
         for byte in (168..240).step_by(12) {
-            let mut damaged = sound.clone();
-            damaged[page + byte + 1] ^= 0x40;
-            if sound[page..page + 4096].iter().all(|&byte| byte == 0) {
+            std::fs::write(&path, &sound).unwrap();
+            if !flip_and_seal(&path, block * 4096 + byte + 1) {
                 continue;
             }
-            std::fs::write(&path, &damaged).unwrap();
             let Ok(storage) = open(&path) else { continue };
             let scanned = storage.read().and_then(|rows| {
                 rows.scan(
@@ -279,7 +293,7 @@ fn what_is_not_a_store_is_left_as_it_is() {
     let write = theirs.begin_write().unwrap();
     write.open_table(table).unwrap().insert(1, 2).unwrap();
     write.commit().unwrap();
-    drop((theirs, std::fs::copy(path("theirs"), path("cut")).unwrap()));
+    drop(theirs);
     for name in ["folder", "empty", "text", "theirs"] {
         let before = std::fs::read(path(name)).ok();
         let refused = open(&path(name));
@@ -287,6 +301,7 @@ fn what_is_not_a_store_is_left_as_it_is() {
         assert_eq!(std::fs::read(path(name)).ok(), before);
         assert!(!beside(&path(name), ".id").exists(), "{name}");
     }
+    put(&open(&path("cut")).unwrap(), b"a", Durability::Immediate).unwrap();
     std::fs::File::options().write(true).open(path("cut")).unwrap().set_len(5000).unwrap();
     let refused = open(&path("cut"));
     assert!(matches!(refused, Err(StorageError::Corrupt { .. })), "{refused:?}");
@@ -296,13 +311,9 @@ fn what_is_not_a_store_is_left_as_it_is() {
 fn a_newer_format_is_refused() {
     let folder = folder();
     let path = folder.path().join("store");
-    drop(open(&path).unwrap());
-    let database = redb::Database::open(&path).unwrap();
-    let write = database.begin_write().unwrap();
-    let own = redb::TableDefinition::<&[u8], &[u8]>::new("rejoin");
-    write.open_table(own).unwrap().insert(&b"format"[..], &[200, 1][..]).unwrap();
-    write.commit().unwrap();
-    drop(database);
+    let storage = open(&path).unwrap();
+    storage.inner.engine.commit_own(&[(b"format", &[200, 1])]).unwrap();
+    drop(storage);
     let refused = open(&path);
     assert!(matches!(refused, Err(StorageError::NewerFormat { known: 1, found: 200, .. })));
 }
@@ -432,6 +443,35 @@ fn eventual_commits_do_not_let_the_file_grow() {
     put(&storage, b"a", Durability::Immediate).unwrap();
     storage.compact().unwrap();
     assert!(storage.file_bytes().unwrap() <= once);
+}
+
+#[test]
+fn compacting_gives_the_space_of_deleted_rows_back() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let storage = open(&path).unwrap();
+    let rows = |change: &dyn Fn(&mut dyn Write, u32) -> Result<(), StorageError>| {
+        storage
+            .write(Durability::Immediate, &mut |write| {
+                (0..3000).try_for_each(|n| change(write, n)).map(|()| Verdict::Commit)
+            })
+            .unwrap();
+        storage.file_bytes().unwrap()
+    };
+    let full = rows(&|write, n| write.put(Table::Items, &n.to_be_bytes(), &[7; 2000]));
+    assert!(full > 3000 * 2000);
+    rows(&|write, n| match n % 100 {
+        0 => Ok(()),
+        _ => write.delete(Table::Items, &n.to_be_bytes()).map(drop),
+    });
+    storage.compact().unwrap();
+    let left = storage.file_bytes().unwrap();
+    assert!(left < full / 4, "{left} of {full} bytes");
+    drop(storage);
+    assert!(std::fs::metadata(&path).unwrap().len() <= left);
+    let storage = open(&path).unwrap();
+    assert!((0..30_u32).all(|n| has(&storage, &(n * 100).to_be_bytes())));
+    assert!(storage.check().unwrap());
 }
 
 #[test]

@@ -1,0 +1,272 @@
+//! One flipped bit: what a store makes of it, and what a plain redb database does.
+//!
+//! `cargo run --release --example flips [FLIPS [SEED]]`
+//!
+//! For each flip a bit anywhere in the file is turned over, the file opened, and every row
+//! read by a scan and by its key. Half of the files were closed in peace; of the others a
+//! copy was taken in the middle of a transaction, as a process that is killed leaves them.
+#![allow(clippy::indexing_slicing, reason = "what is counted and flipped is ours")]
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use redb::{Database, ReadableDatabase, TableDefinition};
+use rejoin::storage::{
+    Durability, FileOptions, KeyRange, Order, RedbStorage, Storage, StorageError, Table, Verdict,
+};
+
+pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What became of a flip.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    /// Every row as it was.
+    Right,
+    /// An error that names the place of the damage.
+    Corrupt,
+    /// Another error.
+    Refused,
+    /// Rows that are wrong, missing, or of an older state, and no error.
+    Wrong,
+    Panic,
+}
+
+const OUTCOMES: [(Outcome, &str); 5] = [
+    (Outcome::Right, "right data"),
+    (Outcome::Corrupt, "corrupt, with its place"),
+    (Outcome::Refused, "another error"),
+    (Outcome::Wrong, "silently wrong"),
+    (Outcome::Panic, "panic"),
+];
+
+/// A kind of file: how it is made and read.
+pub(crate) trait Kind {
+    /// Writes these rows, and closes; or leaves a copy of a file in which another transaction
+    /// was on its way.
+    fn make(&self, path: &Path, rows: &Rows, crashed: bool) -> Result<(), Box<dyn Error>>;
+
+    /// Every row, or what becomes of a file that does not give them.
+    fn read(&self, path: &Path) -> Result<Rows, Outcome>;
+}
+
+pub(crate) struct Store;
+struct PlainRedb;
+
+const PLAIN: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("rows");
+
+/// Small, so that a transaction on its way has written to the file.
+const CACHE_BYTES: usize = 100_000;
+
+fn open(path: &Path) -> Result<RedbStorage, StorageError> {
+    let options = FileOptions { cache_bytes: CACHE_BYTES, ..FileOptions::default() };
+    // The same names again and again will do for files that no other replica meets.
+    RedbStorage::open(path, &options, &mut |bytes| bytes.fill(7))
+}
+
+/// What is written when the process dies: other values under half of the keys.
+fn unfinished(rows: &Rows) -> impl Iterator<Item = (&Vec<u8>, Vec<u8>)> {
+    rows.iter().step_by(2).map(|(key, value)| (key, vec![0xee; value.len()]))
+}
+
+impl Kind for Store {
+    fn make(&self, path: &Path, rows: &Rows, crashed: bool) -> Result<(), Box<dyn Error>> {
+        let made = path.with_extension("made");
+        let storage = open(&made)?;
+        for part in rows.iter().collect::<Vec<_>>().chunks(rows.len() / 5) {
+            storage.write(Durability::Immediate, &mut |write| {
+                for (key, value) in part {
+                    write.put(Table::Items, key, value)?;
+                }
+                Ok(Verdict::Commit)
+            })?;
+        }
+        let copy = || fs::copy(&made, path).map(drop);
+        if crashed {
+            let mut copied = Ok(());
+            storage.write(Durability::Immediate, &mut |write| {
+                for (key, value) in unfinished(rows) {
+                    write.put(Table::Items, key, &value)?;
+                }
+                copied = copy();
+                Ok(Verdict::Abort)
+            })?;
+            copied?;
+        } else {
+            drop(storage);
+            copy()?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<Rows, Outcome> {
+        let rows = || -> Result<Rows, StorageError> {
+            let storage = open(path)?;
+            let mut found = Rows::new();
+            let all = KeyRange { from: &[], to: None };
+            storage.read()?.scan(Table::Items, all, Order::Ascending, &mut |key, value| {
+                found.insert(key.to_vec(), value.to_vec());
+                ControlFlow::Continue(())
+            })?;
+            let snapshot = storage.read()?;
+            for (key, value) in &mut found {
+                if snapshot.get(Table::Items, key)?.as_ref() != Some(value) {
+                    value.clear();
+                }
+            }
+            Ok(found)
+        };
+        rows().map_err(|error| match error {
+            StorageError::Corrupt { place, .. } if place.contains("block") => Outcome::Corrupt,
+            // A panic inside the engine, which did not come out of the library.
+            StorageError::EnginePanic { .. } => Outcome::Panic,
+            _ => Outcome::Refused,
+        })
+    }
+}
+
+impl Kind for PlainRedb {
+    fn make(&self, path: &Path, rows: &Rows, crashed: bool) -> Result<(), Box<dyn Error>> {
+        let made = path.with_extension("made");
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&made)?;
+        let put = |part: &mut dyn Iterator<Item = (&Vec<u8>, Vec<u8>)>| {
+            let mut write = database.begin_write()?;
+            write.set_quick_repair(true);
+            let mut table = write.open_table(PLAIN)?;
+            for (key, value) in part {
+                table.insert(&key[..], &value[..])?;
+            }
+            drop(table);
+            Ok::<_, Box<dyn Error>>(write)
+        };
+        for part in rows.iter().collect::<Vec<_>>().chunks(rows.len() / 5) {
+            put(&mut part.iter().map(|&(key, value)| (key, value.clone())))?.commit()?;
+        }
+        if crashed {
+            let write = put(&mut unfinished(rows))?;
+            fs::copy(&made, path)?;
+            write.abort()?;
+        } else {
+            drop(database);
+            fs::copy(&made, path)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<Rows, Outcome> {
+        let rows = || -> Result<Rows, redb::Error> {
+            let database = Database::builder().set_cache_size(CACHE_BYTES).open(path)?;
+            let table = database.begin_read()?.open_table(PLAIN)?;
+            let mut found = Rows::new();
+            for row in table.range::<&[u8]>(..)? {
+                let (key, value) = row?;
+                found.insert(key.value().to_vec(), value.value().to_vec());
+            }
+            for (key, value) in &mut found {
+                if table.get(&key[..])?.is_none_or(|there| there.value() != &value[..]) {
+                    value.clear();
+                }
+            }
+            Ok(found)
+        };
+        rows().map_err(|_| Outcome::Refused)
+    }
+}
+
+/// Random numbers from a seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    fn below(&mut self, count: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % count as u64) as usize
+    }
+
+    /// A byte of the file: of its first blocks, of a block in use, or anywhere.
+    fn byte(&mut self, file: &[u8]) -> usize {
+        match self.below(4) {
+            0 => self.below(5) * 4096 + self.below(512),
+            1 => self.below(file.len()),
+            _ => loop {
+                let block = self.below(file.len() / 4096) * 4096;
+                if file[block..block + 4096].iter().any(|&byte| byte != 0) {
+                    break block + self.below(4096);
+                }
+            },
+        }
+    }
+}
+
+/// Short rows and long ones, some of them over several blocks.
+fn rows(dice: &mut Dice) -> Rows {
+    (0..1500_u32)
+        .map(|n| {
+            let most = [20, 200, 200, 6000, 20_000][dice.below(if n % 20 == 0 { 5 } else { 3 })];
+            let value = (0..dice.below(most)).map(|_| dice.below(256) as u8).collect();
+            (n.to_be_bytes().to_vec(), value)
+        })
+        .collect()
+}
+
+/// How many flips became what.
+pub(crate) fn flip(
+    kind: &dyn Kind,
+    folder: &Path,
+    flips: usize,
+    crashed: bool,
+    dice: &mut Dice,
+) -> Result<[usize; 5], Box<dyn Error>> {
+    let rows = rows(dice);
+    let path: PathBuf = folder.join(if crashed { "crashed" } else { "closed" });
+    kind.make(&path, &rows, crashed)?;
+    let sound = fs::read(&path)?;
+    assert_eq!(kind.read(&path).map_err(|outcome| format!("{outcome:?}"))?, rows);
+    let mut outcomes = [0; 5];
+    for _ in 0..flips {
+        let mut flipped = sound.clone();
+        flipped[dice.byte(&sound)] ^= 1 << dice.below(8);
+        fs::write(&path, flipped)?;
+        let outcome = match catch_unwind(AssertUnwindSafe(|| kind.read(&path))) {
+            Ok(Ok(found)) if found == rows => Outcome::Right,
+            Ok(Ok(_)) => Outcome::Wrong,
+            Ok(Err(outcome)) => outcome,
+            Err(_) => Outcome::Panic,
+        };
+        outcomes[outcome as usize] += 1;
+    }
+    Ok(outcomes)
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let flips = args.next().map_or(Ok(400), |flips| flips.parse())?;
+    let seed = args.next().map_or(Ok(1), |seed| seed.parse())?;
+    // The panics are counted; a report of each would hide the table.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut table = Vec::new();
+    for (name, kind) in [("a store", &Store as &dyn Kind), ("redb", &PlainRedb)] {
+        for (state, crashed) in [("closed", false), ("crashed", true)] {
+            let folder = tempfile::tempdir()?;
+            let mut dice = Dice(seed + 1_000_003);
+            let outcomes = flip(kind, folder.path(), flips / 2, crashed, &mut dice)?;
+            table.push((format!("{name}, {state}"), outcomes));
+        }
+    }
+    println!("{flips} flips, seed {seed}\n");
+    print!("{:24}", "");
+    table.iter().for_each(|(name, _)| print!("{name:>18}"));
+    for (outcome, name) in OUTCOMES {
+        print!("\n{name:24}");
+        table.iter().for_each(|(_, outcomes)| print!("{:>18}", outcomes[outcome as usize]));
+    }
+    println!();
+    let bad = |outcome: Outcome| table[..2].iter().map(|(_, all)| all[outcome as usize]).sum();
+    let bad: usize = [Outcome::Refused, Outcome::Wrong, Outcome::Panic].map(bad).iter().sum();
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
