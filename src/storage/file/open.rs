@@ -45,6 +45,7 @@ pub(super) enum Step {
     FreshAnnounced,
     FreshCommitted,
     ArmAnnounced,
+    ArmOpened,
     ArmCommitted,
     ArmFinished,
 }
@@ -265,9 +266,13 @@ pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result
         return Ok(());
     }
     let (nonce, fresh, mark) = (session.nonce, session.fresh, engine.mark);
-    let armed = engine.open_gate().and_then(|()| {
-        session.id.write(Record { previous: nonce, next: fresh, mark, closed: None })?;
+    // Before the data file is touched at all: opening the gate changes when it was modified,
+    // and who then compares that with when it was closed takes it for a backup put back.
+    let announced = Record { previous: nonce, next: fresh, mark, closed: None };
+    let armed = session.id.write(announced).and_then(|()| {
         plan.reached(Step::ArmAnnounced)?;
+        engine.open_gate()?;
+        plan.reached(Step::ArmOpened)?;
         // A commit of its own, without the caller's rows: until the identity file names the
         // new nonce alone, a copy with the old one passes for the original, and must be.
         engine.commit_own(&[(NONCE_KEY, &fresh)])?;

@@ -63,7 +63,7 @@ pub(super) fn has(storage: &RedbStorage, key: &[u8]) -> bool {
     storage.read().unwrap().get(Table::Items, key).unwrap().is_some()
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step::TempMade,
     Step::TempFilled,
     Step::TempAnnounced,
@@ -71,6 +71,7 @@ const STEPS: [Step; 9] = [
     Step::FreshAnnounced,
     Step::FreshCommitted,
     Step::ArmAnnounced,
+    Step::ArmOpened,
     Step::ArmCommitted,
     Step::ArmFinished,
 ];
