@@ -1,8 +1,9 @@
 //! `kill -9` at any moment of an import or a sync: what was acknowledged stays, what was
 //! removed stays away, and what was not acknowledged is there whole or not at all.
 //!
-//! Two stores write rows of their own, meet, and then each writes those of the other. Each kill strikes an import that reads from a
-//! pipe, or one of the two processes of a sync, and the stores are then compared with a model.
+//! Two stores write rows of their own, meet, and then each writes those of the other. Each
+//! kill strikes an import that reads from a pipe, or one of the two processes of a sync, and the
+//! stores are then compared with a model.
 //! An import that exited with 0 is acknowledged; of one that was killed, the first so many
 //! commits are there. A sync that was killed has moved each store from one moment of the other
 //! to a later one, or not at all.
