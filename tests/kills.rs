@@ -174,7 +174,7 @@ impl Kills {
     /// Waits for the moment of a kill, which comes at the latest when twice the time has gone
     /// by that as many lines took at first, and that of starting a process.
     fn wait(&mut self, lines: usize) {
-        let longest = Duration::from_millis(50) + self.of_a_line * 2 * lines as u32;
+        let longest = Duration::from_millis(200) + self.of_a_line * 2 * lines as u32;
         let micros = self.random.below(longest.as_micros() as usize);
         std::thread::sleep(Duration::from_micros(micros as u64));
     }
