@@ -292,3 +292,100 @@ fn histories_over_many_spaces_end_equal() {
     }
     QuickCheck::new().tests(40).quickcheck(holds as fn(Vec<Step>) -> bool);
 }
+
+/// Goes on with a session, which may fail: a space of it was dropped.
+fn go_on(mut meeting: Meeting) {
+    for _ in 0..100 {
+        let Ok(Some(frame)) = meeting.left.poll_frame(0) else { break };
+        let _ = meeting.right.handle_frame(0, &frame);
+        while let Ok(Some(frame)) = meeting.right.poll_frame(0) {
+            let _ = meeting.left.handle_frame(0, &frame);
+        }
+    }
+}
+
+#[test]
+fn a_drop_beside_a_session_is_not_remembered_as_equal() {
+    for (steps, left_drops) in (0..6).flat_map(|n| [(n, true), (n, false)]) {
+        for name in ["user/00003", "user/00007"] {
+            let (a, b) = (store(1), store(2));
+            fill(&a, 0..24);
+            meet_about(&a, &b, Scope::All);
+            a.space("user/00007").unwrap().set("tags").add(&999_u32).unwrap();
+            let mut meeting = about(&a, &b, Scope::All);
+            meeting.run_on(steps);
+            if left_drops { &a } else { &b }.drop_space(name).unwrap();
+            go_on(meeting);
+            meet_about(&a, &b, Scope::All);
+            assert_eq!(contents(&a), contents(&b), "{name} dropped after {steps} frames");
+        }
+    }
+}
+
+/// Claims that come from a third replica change what lives and leave the vector as it is.
+#[test]
+fn what_is_repaired_between_proof_and_end_is_not_remembered_as_equal() {
+    let forgetful = |name| {
+        let mut options = pair::options(name);
+        options.removal_log_bytes = 0;
+        Store::in_memory_with(options)
+    };
+    let cuts = (2..8).flat_map(|c| (1..6).map(move |b| (c, b)));
+    for ((cut_c, cut_b), turned) in cuts.flat_map(|cut| [(cut, false), (cut, true)]) {
+        let [a, b, c] = [1, 2, 3].map(forgetful);
+        fill(&a, 0..20);
+        [&b, &c].into_iter().for_each(|other| drop(meet_about(&a, other, Scope::All)));
+        let space = c.space("user/00005").unwrap();
+        space.set("tags").add(&500_u32).unwrap();
+        [&c, &b].into_iter().for_each(|other| drop(meet_about(&a, other, Scope::All)));
+        space.set("tags").remove(&500_u32).unwrap();
+        for n in 1000..1300_u32 {
+            space.set("tags").add(&n).unwrap();
+            space.set("tags").remove(&n).unwrap();
+        }
+        let mut with_c = about(&c, &a, Scope::All);
+        let (left, right) = if turned { (&b, &a) } else { (&a, &b) };
+        let mut with_b = about(left, right, Scope::All);
+        if with_c.run_on(cut_c) || with_b.run_on(cut_b) {
+            continue;
+        }
+        with_c.run_on(usize::MAX);
+        with_b.run_on(usize::MAX);
+        let mut again = about(&a, &b, Scope::All);
+        again.run_on(usize::MAX);
+        if again.left.report().converged() {
+            assert_eq!(contents(&a), contents(&b), "cut after {cut_c} and {cut_b} frames");
+        }
+    }
+}
+
+#[test]
+fn ranges_that_nobody_asked_for_are_refused() {
+    let (victim, peer) = (store(1), store(2));
+    fill(&victim, 0..200);
+    fill(&peer, 0..17);
+    let hello = Session::connect(&peer, Scope::All, pair::nonce()).unwrap().poll_frame(0);
+    let hello = hello.unwrap().unwrap();
+    let answers = |frame: &[u8]| {
+        let mut session = Session::accept(&victim, pair::nonce());
+        session.handle_frame(0, &hello).unwrap();
+        while session.poll_frame(0).unwrap().is_some() {}
+        session.handle_frame(0, frame)
+    };
+    // A message that goes on: one range over all names, listed as holding nothing.
+    let whole = [16, 1, 1, 0, 0, 1, 0];
+    let error = answers(&[whole, whole].concat()).unwrap_err();
+    assert!(error.to_string().contains("do not follow"), "{error}");
+    // Ever more ranges, each behind the one before it.
+    let name = |n: u32| format!("{n:06}");
+    let mut many = Vec::new();
+    for n in 0..100_000 {
+        many.extend_from_slice(&[16, 1, 1, 6]);
+        many.extend_from_slice(name(n).as_bytes());
+        many.push(6);
+        many.extend_from_slice(name(n + 1).as_bytes());
+        many.extend_from_slice(&[1, 0]);
+    }
+    let error = answers(&many).unwrap_err();
+    assert!(error.to_string().contains("more ranges"), "{error}");
+}

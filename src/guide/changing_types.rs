@@ -96,10 +96,15 @@
 //! **One spelling.** Two equal values must have equal bytes. Maps in an element are therefore
 //! written in the order of their keys' bytes, whatever order they come in: hash maps are
 //! fine. A hash *set* cannot be told from a list by looking at it, so each element is read
-//! back before it is used, and refused where that gives other bytes. A hash set of two
-//! elements slips through about once in 256 times, a longer one less often still; so it is
-//! found in the first days of development, and not years later in the field. Use `BTreeSet`.
-//! The values of registers are free: nothing is found by them.
+//! back before it is used, eight times, and refused where that gives other bytes. A hash set
+//! slips through now and then, about once in a hundred times; so it is found in the first days
+//! of development, and not years later in the field. Use `BTreeSet`. The values of registers
+//! are free: nothing is found by them.
+//!
+//! **A bounded shape.** Values come from other devices, and serde decodes them by the type
+//! that you ask for. A type that holds itself, such as a list of boxes, recurses as deep as
+//! the bytes say, and up to 8 MiB of them can say very deep; a `Vec` of units takes no bytes for
+//! each. Give what comes from outside a flat type, or check its depth as you decode it.
 //!
 //! ```
 //! use std::collections::{BTreeSet, HashMap, HashSet};

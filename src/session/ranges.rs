@@ -5,7 +5,7 @@ use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::space::Leaf;
 
 /// A range that holds up to so many spaces is listed; a longer one is cut into so many.
-const FAN_OUT: usize = 32;
+pub(super) const FAN_OUT: usize = 32;
 
 /// A leaf as it travels: shortened under the key of the session.
 type Short = [u8; 8];
@@ -25,6 +25,21 @@ pub(super) struct Range {
     from: String,
     to: Option<String>,
     held: Held,
+}
+
+impl Range {
+    /// Whether it begins where another ends, or later.
+    pub(super) fn follows(&self, other: &Self) -> bool {
+        other.to.as_ref().is_some_and(|end| *end <= self.from)
+    }
+
+    /// How many ranges an honest answer to this one has, at most.
+    pub(super) fn most_answers(&self) -> usize {
+        match self.held {
+            Held::Hash(..) => FAN_OUT,
+            Held::List(_) => 0,
+        }
+    }
 }
 
 /// The spaces of one side, ordered by name.
@@ -156,11 +171,7 @@ pub(super) fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, DecodeE
         let here = cursor.clone();
         let from = text(cursor, limit)?;
         let to = Some(text(cursor, limit)?).filter(|to| !to.is_empty());
-        let follows = match ranges.last() {
-            None => true,
-            Some(last) => last.to.as_ref().is_some_and(|end| *end <= from),
-        };
-        if !follows || to.as_ref().is_some_and(|to| *to <= from) {
+        if to.as_ref().is_some_and(|to| *to <= from) {
             return Err(here.wrong(Problem::Unsorted));
         }
         let held = match cursor.u8()? {
@@ -181,7 +192,11 @@ pub(super) fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, DecodeE
             }
             other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
         };
-        ranges.push(Range { from, to, held });
+        let range = Range { from, to, held };
+        if ranges.last().is_some_and(|last| !range.follows(last)) {
+            return Err(here.wrong(Problem::Unsorted));
+        }
+        ranges.push(range);
     }
     Ok(ranges)
 }

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::message::Message;
-use super::ranges::{Catalog, Range};
+use super::ranges::{Catalog, FAN_OUT, Range};
 use super::scope::Scope;
 use crate::causal::ReplicaId;
 use crate::codec::limits;
@@ -71,8 +71,9 @@ pub(super) struct Roll {
     said_all: bool,
     heard_all: bool,
     catalog: Catalog,
-    /// The ranges of the peer's message, as far as it came.
+    /// The ranges of the peer's message, as far as it came, and how many it may have.
     heard: Vec<Range>,
+    most_heard: usize,
     answers: u8,
     queue: VecDeque<Message>,
     /// The commit here up to which spaces that are not opened are equal.
@@ -101,6 +102,7 @@ impl Roll {
             heard_all: false,
             catalog: Catalog::default(),
             heard: Vec::new(),
+            most_heard: FAN_OUT,
             answers: 0,
             queue: VecDeque::new(),
             as_of: 0,
@@ -197,6 +199,7 @@ impl Roll {
     }
 
     fn say_ranges(&mut self, ranges: Vec<Range>) {
+        self.most_heard = ranges.iter().map(Range::most_answers).sum();
         let mut rest = ranges;
         loop {
             let later = rest.split_off(rest.len().min(RANGES_A_MESSAGE));
@@ -219,7 +222,14 @@ impl Roll {
         if self.turn != Turn::Theirs {
             return Err(protocol("spaces compared out of turn"));
         }
+        let follows = |first: &Range| self.heard.last().is_none_or(|last| first.follows(last));
+        if !ranges.first().is_none_or(follows) {
+            return Err(protocol("ranges of names that do not follow each other"));
+        }
         self.heard.extend(ranges);
+        if self.heard.len() > self.most_heard {
+            return Err(protocol("more ranges of names than were asked for"));
+        }
         if !last {
             return Ok(());
         }
@@ -239,6 +249,7 @@ impl Roll {
         }
         names.extend(core::mem::take(&mut self.to_open));
         names.sort_unstable_by(|a, b| b.cmp(a));
+        names.dedup();
         names.retain(|name| !self.opened.contains(name));
         self.to_open = names;
         self.turn = if answer.is_empty() { Turn::Over } else { Turn::Theirs };

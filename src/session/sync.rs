@@ -152,7 +152,9 @@ pub(super) struct SpaceSync {
     claimed: bool,
     root: Option<RootHash>,
     pub(super) end: Option<End>,
-    /// The commit of the store that changed the space last, where it then was what is proven.
+    /// The commit of the store that had changed the space last when its root was made, and
+    touched_then: u64,
+    /// the same once that is proven, if nothing has changed the space since.
     pub(super) touched: Option<u64>,
 }
 
@@ -229,6 +231,7 @@ impl SpaceSync {
             claimed: false,
             root: None,
             end: None,
+            touched_then: 0,
             touched: None,
         }
     }
@@ -240,7 +243,9 @@ impl SpaceSync {
     /// How the space stands here; the vector against the base shared with `peer`, or with
     /// whoever was met last.
     fn stand(&mut self, peer: Option<ReplicaId>) -> Result<Box<Standing>, Error> {
-        let (vector, root) = self.space.standing()?;
+        let now = self.space.standing()?;
+        let (vector, root) = (now.vector, now.root);
+        self.touched_then = now.touched;
         let hash = VectorHash::of(&vector);
         let long = 20 * vector.len() > self.space.store().tuning().short_vector_bytes;
         let base = if long { self.space.base_with(peer)? } else { None };
@@ -321,7 +326,8 @@ impl SpaceSync {
         root: RootHash,
     ) -> Result<(), Error> {
         self.space.save_base(around.peer, &common)?;
-        self.touched = self.space.touched_at(&common)?;
+        // Claims change what lives and leave the vector as it is.
+        self.touched = self.space.touched_at(&common)?.filter(|now| *now == self.touched_then);
         self.end_with(around, Ok(root));
         Ok(())
     }

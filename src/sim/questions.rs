@@ -6,7 +6,7 @@ use super::world::{World, Wrong, failed, items};
 use crate::causal::{Dot, VersionVector};
 use crate::digest::RootHash;
 use crate::error::Error;
-use crate::space::{Item, Space};
+use crate::space::Item;
 
 impl World {
     pub(super) fn check_all(&mut self, r: usize) -> Result<(), Wrong> {
@@ -132,7 +132,8 @@ impl World {
 
     fn are_equal(&self, left: &[usize]) -> Result<bool, Wrong> {
         let standing = |r: usize| -> Result<Vec<_>, Error> {
-            self.replicas[r].spaces.iter().map(Space::standing).collect()
+            let spaces = self.replicas[r].spaces.iter();
+            spaces.map(|space| space.standing().map(|now| (now.vector, now.root))).collect()
         };
         let all: Result<Vec<_>, _> = left.iter().map(|r| standing(*r)).collect();
         Ok(all.map_err(failed("a root"))?.windows(2).all(|two| two[0] == two[1]))

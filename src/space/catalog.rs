@@ -47,12 +47,10 @@ pub(super) fn touch(rows: &mut dyn Write, name: &str, before: u64) -> Result<u64
     Ok(now)
 }
 
-/// Forgets a space. Its row stays, without a name, so that no number is given twice.
-pub(super) fn untouch(rows: &mut dyn Write, touched: u64) -> Result<(), StorageError> {
-    match touched {
-        0 => Ok(()),
-        touched => rows.put(Table::Touched, &touched.to_be_bytes(), &[]),
-    }
+/// Notes that a space is dropped now, by a row without a name: what was equal before that no
+/// longer is, so no meeting that began before may be remembered.
+pub(super) fn drop_touched(rows: &mut dyn Write, before: u64) -> Result<(), StorageError> {
+    touch(rows, "", before).map(drop)
 }
 
 /// The spaces touched after a commit, in that order, some at a time.
@@ -66,7 +64,7 @@ fn touched_after(
     found.iter().map(|(key, name)| Ok((touch_of(key)?, shown(name)))).collect()
 }
 
-/// Visits the spaces touched after a commit, in that order.
+/// Visits the spaces touched after a commit, in that order; without a name those dropped.
 pub(super) fn each_touched(
     rows: &dyn Read,
     mut after: u64,
@@ -77,7 +75,7 @@ pub(super) fn each_touched(
         let whole = found.len() < PASS_ROWS;
         for (touch, name) in found {
             after = touch;
-            if !name.is_empty() && visit(touch, name).is_break() {
+            if visit(touch, name).is_break() {
                 return Ok(());
             }
         }
@@ -141,7 +139,7 @@ impl Store {
     pub(crate) fn touched_since(&self, commit: u64, prefix: &str) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
         each_touched(&*self.shared.storage.read()?, commit, |_, name| {
-            if name.starts_with(prefix) {
+            if !name.is_empty() && name.starts_with(prefix) {
                 names.push(name);
             }
             ControlFlow::Continue(())

@@ -10,7 +10,7 @@
 
 use std::ops::ControlFlow;
 
-use super::catalog::untouch;
+use super::catalog::drop_touched;
 use super::meetings::forget_meetings;
 use super::rows::{Which, after, batch, corrupt, range, read_state, space_key, vector_key};
 use super::store::{Store, number_of};
@@ -105,7 +105,7 @@ impl Store {
                 rows.put(Table::Meta, &names_key(name), &used.to_be_bytes())?;
             }
             let touched = read_state(rows, number)?.touched;
-            untouch(rows, touched)?;
+            drop_touched(rows, touched)?;
             forget_meetings(rows, name)?;
             rows.delete(Table::Spaces, name.as_bytes())?;
             rows.put(Table::Meta, &[DROPPED_KEY, &space_key(number)].concat(), &[])?;

@@ -122,14 +122,18 @@ impl Store {
     ) -> Result<(), Error> {
         let mut writer = self.shared.writer()?;
         writer.commit(Durability::Eventual, &mut |rows| {
-            let mut commit = from;
+            let (mut commit, mut settles, mut dropped) = (from, true, false);
             each_touched(rows, from, |touch, name| {
-                if name.starts_with(prefix) && settled.get(&name) != Some(&touch) {
-                    return ControlFlow::Break(());
+                dropped |= name.is_empty();
+                settles &= !name.starts_with(prefix) || settled.get(&name) == Some(&touch);
+                if settles {
+                    commit = touch;
                 }
-                commit = touch;
                 ControlFlow::Continue(())
             })?;
+            if dropped {
+                return Ok(Verdict::Abort); // a space went since: the two may differ in it
+            }
             let mut all = Meeting::all(rows)?;
             let count = all.last().map_or(1, |last| last.count + 1);
             let same = |m: &Meeting| m.peer == peer && m.prefix == prefix;

@@ -121,6 +121,7 @@ pub use options::{Clock, Options, Randomness};
 pub use resolve::Resolved;
 pub use scan::{Item, KeyEntry, Keys};
 pub use space::Space;
+pub(crate) use space::touched;
 pub use status::Status;
 pub use store::Store;
 pub use tx::{Reads, Tx, Writes};

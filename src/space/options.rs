@@ -34,8 +34,10 @@ pub struct Options {
     /// Makes a new store where there is no file: yes at first. Where not, a file that is
     /// missing is an error.
     pub create: bool,
-    /// Lets writes return before the disk has them: no at first. A power cut may then take the
-    /// newest of them, whole transactions from the end; [`Store::flush`](super::Store::flush)
+    /// Lets writes return before the disk has them: no at first. A power cut, or the end of the
+    /// process before the store was closed, may then take the newest of them, whole
+    /// transactions from the end, and what is written afterwards may have their names: flush
+    /// before a [`ReadContext`](super::ReadContext) is handed to anybody who outlives the process. [`Store::flush`](super::Store::flush)
     /// waits for all, closing the store does, and so does every thousandth write or so.
     /// Reading here shows them at once; a session flushes before it shows them to a peer.
     pub relaxed: bool,

@@ -122,10 +122,11 @@ impl Space {
         Ok((*self.snapshot()?.vector).clone())
     }
 
-    /// Vector and root at one moment, to be told to others: all that they name is on disk.
-    pub(crate) fn standing(&self) -> Result<(VersionVector, RootHash), Error> {
+    /// How the space stands at one moment, to be told to others: all that they name is on disk.
+    pub(crate) fn standing(&self) -> Result<Standing, Error> {
         let read = |rows: &dyn Read, space, vector: &VersionVector| {
-            Ok((vector.clone(), kept_root(rows, space, vector)?))
+            let (root, touched) = (kept_root(rows, space, vector)?, touched(rows, space)?);
+            Ok(Standing { vector: vector.clone(), root, touched })
         };
         if !self.store.shared.options.relaxed {
             return self.with_digest(read);
@@ -193,6 +194,20 @@ impl Space {
             Err(StorageError::MustReopen { reason }.into())
         })
     }
+}
+
+/// How a space stands at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) vector: VersionVector,
+    pub(crate) root: RootHash,
+    /// The number of the store's commit that changed the space last.
+    pub(crate) touched: u64,
+}
+
+/// The number of the store's commit that changed a space last.
+pub(crate) fn touched(rows: &dyn Read, space: u32) -> Result<u64, StorageError> {
+    Ok(read_state(rows, space)?.touched)
 }
 
 /// The root of a clean digest, which is kept where there ever was anything.

@@ -1,6 +1,6 @@
 //! How a space stands.
 
-use super::space::Space;
+use super::space::{Space, Standing};
 use crate::causal::{ReplicaId, VersionVector};
 use crate::digest::RootHash;
 use crate::error::Error;
@@ -37,7 +37,7 @@ impl Space {
     /// # Errors
     /// The storage failed.
     pub fn status(&self) -> Result<Status, Error> {
-        let (vector, root) = self.standing()?;
+        let Standing { vector, root, .. } = self.standing()?;
         let snapshot = self.snapshot()?;
         let keys = snapshot.view().count_keys()?;
         Ok(Status {

@@ -10,10 +10,10 @@ use super::shared::Noted;
 use super::space::Space;
 use super::store::{number_of, number_space, save_clock};
 use super::tx::Tx;
-use super::writer::WriterGuard;
+use super::writer::{Group, WriterGuard};
 use crate::causal::{Seq, VersionVector};
 use crate::error::Error;
-use crate::storage::{Durability, Overlay, StorageError, Verdict, Write};
+use crate::storage::{Changes, Durability, Overlay, StorageError, Verdict, Write};
 
 impl Space {
     /// Runs a transaction: all that the closure changes is committed as one, here and at
@@ -97,11 +97,10 @@ impl Space {
         guard.clock = clock;
         let group = guard.gathering();
         drop(guard);
-        let done = ran?;
         if let Some(group) = group {
             shared.settle(group).map_err(E::from)?;
         }
-        Ok(done)
+        ran
     }
 
     /// Runs work with the group of writers that gathers, or in a transaction of its own.
@@ -158,13 +157,33 @@ impl Space {
     ) -> Result<R, E> {
         let failed = |e: StorageError| E::from(Error::from(e));
         let group = writer.group().map_err(failed)?;
+        match self.run_above(group, work) {
+            Ok((done, changed)) => {
+                group.join(changed);
+                Ok(done)
+            }
+            Err(error) => {
+                if group.has_members() {
+                    group.join(None);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The work, above what a group has changed: its result, and what it changed itself.
+    fn run_above<R, E: From<Error>>(
+        &self,
+        group: &Group,
+        work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
+    ) -> Result<(R, Option<(u32, Noted, Changes)>), E> {
+        let failed = |e: StorageError| E::from(Error::from(e));
         let below = group.rows();
         let mut rows = Overlay::on(&below);
         let number = self.numbered(&mut rows).map_err(failed)?;
         let (done, noted) = self.run(&mut rows, number, group.vector(number), work)?;
         let changes = rows.into_changes();
-        group.join(noted.map(|noted| (number, noted, changes)));
-        Ok(done)
+        Ok((done, noted.map(|noted| (number, noted, changes))))
     }
 
     /// The number of the space, which it is given where it has none.

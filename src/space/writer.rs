@@ -6,8 +6,9 @@
 //! above those of the group that ran before it, above a snapshot; when it is well it joins
 //! the group. The first member to wait leads: it gives those that are on their way a moment
 //! to join, then makes one durable commit of all that the group changed, and all of them
-//! return. Who fails, or panics, drops its overlay and was never there. Nobody sees a
-//! group's changes before the disk has them.
+//! return. Who fails, or panics, drops its overlay and was never there; who fails is told so
+//! once the disk has what its closure may have read of the others. Nobody else sees a
+//! group's changes before that.
 //!
 //! Who is alone writes straight into the storage's transaction, and no thread is kept.
 
@@ -77,7 +78,12 @@ impl Group {
         self.noted.get(&space).map(|noted| noted.vector.clone())
     }
 
-    /// One more is well: its changes, if it made any.
+    /// Whether what its members changed can have been read here.
+    pub(super) fn has_members(&self) -> bool {
+        self.members > 0
+    }
+
+    /// One more waits for the commit, with its changes, if it made any.
     pub(super) fn join(&mut self, changed: Option<(u32, Noted, Changes)>) {
         self.members += 1;
         if let Some((space, mut noted, changes)) = changed {
@@ -95,6 +101,8 @@ struct Groups {
     joined: usize,
     /// Members of the group before it: so many are likely to come back.
     expected: usize,
+    /// Members with whom the leader no longer waits: it need not be woken before.
+    awaited: usize,
     leading: bool,
     /// The newest group that came to its end.
     settled: u64,
@@ -213,7 +221,9 @@ impl StoreShared {
         let mut groups = lock(&writers.groups);
         if groups.settled < number {
             groups.joined += 1;
-            writers.joined.notify_one();
+            if groups.joined == groups.awaited {
+                writers.joined.notify_one();
+            }
         }
         while groups.settled < number && groups.leading {
             groups = writers.settled.wait(groups).unwrap_or_else(PoisonError::into_inner);
@@ -237,7 +247,8 @@ impl StoreShared {
     fn gather(&self, mut groups: MutexGuard<'_, Groups>) {
         loop {
             let joined = groups.joined;
-            if joined >= groups.expected.max(self.writers.inside.load(Ordering::SeqCst)) {
+            groups.awaited = groups.expected.max(self.writers.inside.load(Ordering::SeqCst));
+            if joined >= groups.awaited {
                 return;
             }
             let waited = self.writers.joined.wait_timeout(groups, GATHER);
@@ -263,9 +274,10 @@ impl WriterGuard<'_> {
         self.writer.group.as_mut().ok_or(StorageError::Busy("a group that is not there"))
     }
 
-    /// The number of the group that gathers.
+    /// The number of the group that gathers, if anybody has joined it.
     pub(super) fn gathering(&self) -> Option<u64> {
-        self.writer.group.as_ref().map(|group| group.number)
+        let group = self.writer.group.as_ref().filter(|group| group.members > 0);
+        group.map(|group| group.number)
     }
 
     /// Commits what a group has gathered, and tells its members.

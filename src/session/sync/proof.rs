@@ -1,13 +1,15 @@
 //! The end of a space's talk: proofs, news between them, walks, claims.
 
 use super::{Around, NEWS_ROUNDS, Phase, Sending, SpaceSync, WALKS, protocol};
-use crate::causal::ReplicaId;
+use crate::causal::{ReplicaId, VersionVector};
 use crate::digest::{self, RootHash};
 use crate::error::Error;
 use crate::faults::fault;
 use crate::session::message::{Message, Opened};
 use crate::session::report::Why;
 use crate::session::walk;
+use crate::space::touched;
+use crate::storage::Read;
 
 impl SpaceSync {
     /// The opener proves once both deltas have ended.
@@ -27,9 +29,14 @@ impl SpaceSync {
         Ok(())
     }
 
-    pub(super) fn root_at_cut(&self) -> Result<RootHash, Error> {
-        self.space
-            .with_digest(|rows, space, vector| Ok(digest::root_at(rows, space, vector, &self.cut)?))
+    pub(super) fn root_at_cut(&mut self) -> Result<RootHash, Error> {
+        let cut = &self.cut;
+        let read = |rows: &dyn Read, space, vector: &VersionVector| {
+            Ok((digest::root_at(rows, space, vector, cut)?, touched(rows, space)?))
+        };
+        let (root, touched) = self.space.with_digest(read)?;
+        self.touched_then = touched;
+        Ok(root)
     }
 
     pub(super) fn take_proof(
