@@ -10,10 +10,10 @@ use super::shared::Noted;
 use super::space::Space;
 use super::store::{number_of, number_space, save_clock};
 use super::tx::Tx;
-use super::writer::{Group, WriterGuard};
+use super::writer::{Group, Joining, WriterGuard};
 use crate::causal::{Seq, VersionVector};
 use crate::error::Error;
-use crate::storage::{Changes, Durability, Overlay, StorageError, Verdict, Write};
+use crate::storage::{Durability, Overlay, StorageError, Verdict, Write};
 
 impl Space {
     /// Runs a transaction: all that the closure changes is committed as one, here and at
@@ -176,7 +176,7 @@ impl Space {
         &self,
         group: &Group,
         work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
-    ) -> Result<(R, Option<(u32, Noted, Changes)>), E> {
+    ) -> Result<(R, Option<Joining>), E> {
         let failed = |e: StorageError| E::from(Error::from(e));
         let below = group.rows();
         let mut rows = Overlay::on(&below);

@@ -57,6 +57,9 @@ pub(super) struct Writer {
     taken: u32,
 }
 
+/// What one writer changed: the number of the space, what to note of it, and the rows.
+pub(super) type Joining = (u32, Noted, Changes);
+
 /// Changes that wait for a commit together.
 pub(super) struct Group {
     number: u64,
@@ -84,7 +87,7 @@ impl Group {
     }
 
     /// One more waits for the commit, with its changes, if it made any.
-    pub(super) fn join(&mut self, changed: Option<(u32, Noted, Changes)>) {
+    pub(super) fn join(&mut self, changed: Option<Joining>) {
         self.members += 1;
         if let Some((space, mut noted, changes)) = changed {
             self.changes.absorb(changes);
