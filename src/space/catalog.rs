@@ -10,7 +10,8 @@
 use std::ops::ControlFlow;
 
 use super::bases::VectorHash;
-use super::rows::{PASS_ROWS, Which, after, batch, corrupt, range, read_vector};
+use super::rows::{PASS_ROWS, Which, after, batch, corrupt, range, read_count, read_vector};
+use super::space::kept_root;
 use super::store::{Store, number_of};
 use crate::digest;
 use crate::error::{Error, shown};
@@ -88,16 +89,13 @@ pub(super) fn each_touched(
 fn leaf(rows: &mut dyn Write, name: &str, number: u32) -> Result<Leaf, StorageError> {
     let vector = read_vector(rows, number, Which::Seen)?;
     digest::refresh(rows, number, &vector)?;
-    let root = match digest::root(rows, number)? {
-        Some(root) => root,
-        None => digest::root_at(rows, number, &vector, &vector)?,
-    };
+    let root = kept_root(rows, number, &vector)?;
     let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 space");
     hasher.update(&VectorHash::of(&vector).0).update(root.as_bytes()).update(name.as_bytes());
     Ok(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default())
 }
 
-/// Number and leaf of a space's row. One that was never asked for has no leaf yet.
+/// The leaf in a space's row. One that was never asked for has no leaf yet.
 fn split_row(name: &[u8], row: &[u8]) -> Result<Leaf, StorageError> {
     match row.get(4..) {
         Some([]) => Ok(Leaf::default()),
@@ -198,11 +196,5 @@ impl Store {
 }
 
 fn leaves_upto(rows: &dyn Read) -> Result<u64, StorageError> {
-    match rows.get(Table::Meta, LEAVES_KEY)? {
-        None => Ok(0),
-        Some(row) => match row.as_slice().try_into() {
-            Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
-            Err(_) => Err(corrupt(Table::Meta, LEAVES_KEY, "not the number of a commit")),
-        },
-    }
+    read_count(rows, LEAVES_KEY, "not the number of a commit")
 }

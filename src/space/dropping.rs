@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 
 use super::catalog::drop_touched;
 use super::meetings::forget_meetings;
-use super::rows::{Which, after, batch, corrupt, range, read_state, space_key, vector_key};
+use super::rows::{Which, after, batch, range, read_count, read_state, space_key, vector_key};
 use super::store::{Store, number_of};
 use crate::causal::ReplicaId;
 use crate::error::Error;
@@ -43,14 +43,7 @@ fn names_key(space: &str) -> Vec<u8> {
 
 /// How many names of its own this replica has used up in a space.
 fn names_used(rows: &dyn Read, space: &str) -> Result<u64, StorageError> {
-    let key = names_key(space);
-    match rows.get(Table::Meta, &key)? {
-        None => Ok(0),
-        Some(row) => match row.as_slice().try_into() {
-            Ok(bytes) => Ok(u64::from_be_bytes(bytes)),
-            Err(_) => Err(corrupt(Table::Meta, &key, "not a count of names")),
-        },
-    }
+    read_count(rows, &names_key(space), "not a count of names")
 }
 
 /// The name under which `replica` writes in a space.

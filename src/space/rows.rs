@@ -157,6 +157,17 @@ pub(super) fn corrupt(table: Table, key: &[u8], reason: impl ToString) -> Storag
     }
 }
 
+/// A number that the whole store keeps under a key, 8 bytes; zero where there is none yet.
+pub(super) fn read_count(
+    rows: &dyn Read,
+    key: &[u8],
+    otherwise: &str,
+) -> Result<u64, StorageError> {
+    let Some(row) = rows.get(Table::Meta, key)? else { return Ok(0) };
+    let bytes = row.as_slice().try_into();
+    bytes.map(u64::from_be_bytes).map_err(|_| corrupt(Table::Meta, key, otherwise))
+}
+
 /// The value of an item: its past, then its payload.
 pub(super) fn item_value(past: &VersionVector, payload: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(1 + 20 * past.len() + payload.len());

@@ -70,13 +70,18 @@ impl SpaceShared {
         Ok(vector)
     }
 
-    /// Own events in these rows count as seen from now on. The caller holds the right to
+    /// Own events in this vector count as seen from now on. The caller holds the right to
     /// write, so that no writer replaces a row in the belief that nobody saw it.
-    pub(super) fn show(&self, rows: &dyn Read) -> Result<(), StorageError> {
-        let Some(number) = number_of(rows, &self.name)? else { return Ok(()) };
-        let vector = self.vector(rows, number, read_state(rows, number)?.commit)?;
+    pub(super) fn show(&self, vector: &VersionVector) {
         let own = vector.get(*lock(&self.replica));
         self.shown.fetch_max(own.get(), Ordering::SeqCst);
+    }
+
+    /// The same of the vector that these rows have.
+    pub(super) fn show_rows(&self, rows: &dyn Read) -> Result<(), StorageError> {
+        if let Some(number) = number_of(rows, &self.name)? {
+            self.show(&*self.vector(rows, number, read_state(rows, number)?.commit)?);
+        }
         Ok(())
     }
 

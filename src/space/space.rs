@@ -90,8 +90,7 @@ impl Space {
         self.check_generation(generation)?;
         writer.flush_written()?;
         let snapshot = self.snapshot()?;
-        let own = snapshot.vector.get(self.replica());
-        self.shared.shown.fetch_max(own.get(), Ordering::SeqCst);
+        self.shared.show(&snapshot.vector);
         Ok(snapshot)
     }
 
@@ -211,7 +210,7 @@ pub(crate) fn touched(rows: &dyn Read, space: u32) -> Result<u64, StorageError> 
 }
 
 /// The root of a clean digest, which is kept where there ever was anything.
-fn kept_root(
+pub(super) fn kept_root(
     rows: &dyn Read,
     space: u32,
     vector: &VersionVector,

@@ -212,7 +212,7 @@ impl StoreShared {
         writer.flush()?;
         let rows = self.storage.read()?;
         let spaces: Vec<_> = lock(&self.spaces).values().cloned().collect();
-        spaces.iter().try_for_each(|space| space.show(&*rows))?;
+        spaces.iter().try_for_each(|space| space.show_rows(&*rows))?;
         Ok(rows)
     }
 
