@@ -122,6 +122,21 @@
 //! runs    := count ‖ (replica ‖ first seq ‖ how many more) …
 //! ```
 //!
+//! What small commits change stands in one place first. A store that was closed has all in
+//! the tables above; one that is open, or was killed, also has
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `journal` | number of the commit since the last move, counting from 0 | its changes, below |
+//! | `moves` | nothing | how often the journal was moved to the tables, and emptied |
+//!
+//! ```text
+//! changes := (table ‖ key as bytes ‖ (00 | 01 ‖ value as bytes)) …     00: the row is deleted
+//! ```
+//!
+//! in the order of the tables above, which count from 0, and of their keys. What the journal
+//! says, in the order of its rows, goes before what the tables say.
+//!
 //! Rows whose dot is ahead of the vector are staged: there, and not visible.
 //!
 //! # The identity file

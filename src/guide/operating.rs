@@ -106,7 +106,9 @@
 //! Each block of the file has a checksum, which is verified whenever it is read: a bit that
 //! decayed gives [`Corrupt`](crate::storage::StorageError::Corrupt), which names the block, and
 //! never a wrong value ([`format`](super::format) has the layout). What lies in other blocks can
-//! still be read.
+//! still be read. (In a file that was not closed the newest half a MiB may stand in one place,
+//! the journal; where damage hits that, the store does not open, since any row may be older
+//! than what cannot be read.)
 //!
 //! [`Store::check`](crate::Store::check) (`rejoin check`) reads all rows and holds them against
 //! each other: each item against its dot and its hash, counts against rows, the digest against

@@ -12,7 +12,7 @@ use super::{KeyRange, Order, Read, StorageError, Table, Visit, Write, of, of_mut
 pub(super) type Bytes = Arc<[u8]>;
 
 /// Rows put, and rows deleted (`None`), by table and key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Changes([BTreeMap<Bytes, Option<Bytes>>; Table::ALL.len()]);
 
 impl Changes {
@@ -20,14 +20,46 @@ impl Changes {
         self.0.iter().all(BTreeMap::is_empty)
     }
 
+    /// Puts a row.
+    pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        of_mut(&mut self.0, table).insert(key.into(), Some(value.into()));
+    }
+
+    /// Deletes a row, whether or not there is one beneath.
+    pub(super) fn forget(&mut self, table: Table, key: &[u8]) {
+        of_mut(&mut self.0, table).insert(key.into(), None);
+    }
+
+    /// Deletes a row above those beneath; whether there was one.
+    pub(super) fn delete(
+        &mut self,
+        below: &dyn Read,
+        table: Table,
+        key: &[u8],
+    ) -> Result<bool, StorageError> {
+        if let Some(changed) = of_mut(&mut self.0, table).get_mut(key) {
+            return Ok(changed.take().is_some());
+        }
+        let there = below.get(table, key)?.is_some();
+        if there {
+            self.forget(table, key);
+        }
+        Ok(there)
+    }
+
+    /// Each change, by table and key.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
+        Table::ALL.into_iter().zip(&self.0).flat_map(|(table, changes)| {
+            changes.iter().map(move |(key, value)| (table, &**key, value.as_deref()))
+        })
+    }
+
     /// Makes them in a transaction, each table in the order of its keys.
     pub(crate) fn apply(&self, rows: &mut dyn Write) -> Result<(), StorageError> {
-        for (table, changes) in Table::ALL.into_iter().zip(&self.0) {
-            for (key, value) in changes {
-                match value {
-                    Some(value) => rows.put(table, key, value)?,
-                    None => drop(rows.delete(table, key)?),
-                }
+        for (table, key, value) in self.iter() {
+            match value {
+                Some(value) => rows.put(table, key, value)?,
+                None => drop(rows.delete(table, key)?),
             }
         }
         Ok(())
@@ -154,18 +186,11 @@ impl Read for Overlay<'_> {
 
 impl Write for Overlay<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
-        of_mut(&mut self.changes.0, table).insert(key.into(), Some(value.into()));
+        self.changes.put(table, key, value);
         Ok(())
     }
 
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<bool, StorageError> {
-        if let Some(changed) = of_mut(&mut self.changes.0, table).get_mut(key) {
-            return Ok(changed.take().is_some());
-        }
-        let there = self.below.get(table, key)?.is_some();
-        if there {
-            of_mut(&mut self.changes.0, table).insert(key.into(), None);
-        }
-        Ok(there)
+        self.changes.delete(self.below, table, key)
     }
 }

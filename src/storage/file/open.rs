@@ -15,6 +15,7 @@ use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, TableErr
 
 use super::gate::{Gate, Gated};
 use super::health::{Health, engine_panic};
+use super::journal::Journal;
 use super::path::{exists, inspect, resolve, sync_folder};
 use super::seal::{Sealed, Unreadable};
 use super::tables::{Definition, definition};
@@ -88,6 +89,7 @@ impl Plan {
 pub(super) struct Engine {
     pub(super) health: Health,
     pub(super) database: RwLock<Option<Database>>,
+    pub(super) journal: Journal,
     /// The data file, to ask its length.
     pub(super) file: File,
     /// The same, as the sealed blocks lie in it.
@@ -303,8 +305,10 @@ fn start(
         .map(|file| plan.backend(file))?;
     let cache_bytes = options.cache_bytes;
     let (health, database) = launch(path, blocks.clone(), cache_bytes)?;
+    let journal = Journal::default();
+    journal.load(&health, &database)?;
     let database = RwLock::new(Some(database));
-    Ok(Engine { health, database, file: kept, blocks, cache_bytes, mark, modified })
+    Ok(Engine { health, database, journal, file: kept, blocks, cache_bytes, mark, modified })
 }
 
 /// The engine, above a gate, above sealed blocks.
@@ -359,7 +363,8 @@ impl Engine {
         // First the old one goes, which gives its locks on the file back.
         let old = database.take();
         self.health.clean_up("closing the engine after an error", || drop(old));
-        let (_, started) = launch(self.health.path(), self.blocks.clone(), self.cache_bytes)?;
+        let (health, started) = launch(self.health.path(), self.blocks.clone(), self.cache_bytes)?;
+        self.journal.load(&health, &started)?;
         *database = Some(started);
         self.health.hears_again();
         Ok(())

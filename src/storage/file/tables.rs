@@ -9,6 +9,8 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, Table
 
 use super::Inner;
 use super::health::Health;
+use super::journal::Pending;
+use crate::storage::overlay::Changed;
 use crate::storage::{
     KeyRange, Order, Read, ReadSnapshot, StorageError, Table, Visit, Write, of, of_mut,
 };
@@ -104,6 +106,15 @@ impl<'t> Tables<'t> {
         Ok(cell.get_or_init(|| opened))
     }
 
+    /// Changes tables that are the storage's own.
+    pub(super) fn with_own(
+        &self,
+        doing: &'static str,
+        call: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StorageError> {
+        self.health.write(doing, || call(self.transaction))
+    }
+
     /// Runs a changing call on a table.
     fn change<T>(
         &mut self,
@@ -156,12 +167,31 @@ impl Write for Tables<'_> {
 /// A snapshot. It keeps the store open for as long as it lives.
 pub(super) struct Snapshot {
     engine: Option<(ReadTransaction, [OnceLock<Option<ReadTable>>; Table::ALL.len()])>,
+    pending: Option<Arc<Pending>>,
     inner: Arc<Inner>,
 }
 
+/// The engine's part of a snapshot.
+struct Beneath<'a>(&'a Snapshot);
+
 impl Snapshot {
-    pub(super) fn new(inner: Arc<Inner>, transaction: ReadTransaction) -> Self {
-        Self { engine: Some((transaction, Default::default())), inner }
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        transaction: ReadTransaction,
+        pending: Option<Arc<Pending>>,
+    ) -> Self {
+        Self { engine: Some((transaction, Default::default())), pending, inner }
+    }
+
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&dyn Read) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        self.health().readable()?;
+        match &self.pending {
+            Some(pending) => read(&Changed { below: &Beneath(self), changes: &pending.changes }),
+            None => read(&Beneath(self)),
+        }
     }
 
     fn health(&self) -> &Health {
@@ -197,8 +227,24 @@ impl ReadSnapshot for Snapshot {}
 
 impl Read for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let Some(open) = self.table(table)? else { return Ok(None) };
-        self.health().read("reading a row", || {
+        self.read(|rows| rows.get(table, key))
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        visit: Visit<'_>,
+    ) -> Result<(), StorageError> {
+        self.read(|rows| rows.scan(table, range, order, visit))
+    }
+}
+
+impl Read for Beneath<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(open) = self.0.table(table)? else { return Ok(None) };
+        self.0.health().read("reading a row", || {
             Ok::<_, redb::StorageError>(open.get(key)?.map(|value| value.value().to_vec()))
         })
     }
@@ -213,8 +259,8 @@ impl Read for Snapshot {
         if is_empty(range) {
             return Ok(());
         }
-        let Some(open) = self.table(table)? else { return Ok(()) };
-        visit_rows(self.health(), || open.range::<&[u8]>(bounds(range)), order, visit)?
-            .map_err(|error| self.health().translate("scanning", error.into()))
+        let Some(open) = self.0.table(table)? else { return Ok(()) };
+        visit_rows(self.0.health(), || open.range::<&[u8]>(bounds(range)), order, visit)?
+            .map_err(|error| self.0.health().translate("scanning", error.into()))
     }
 }
