@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::catalog;
 use super::rows::{
     PASS_ROWS, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key, dot_value,
-    item_key, item_value, numbered_key, range, read_state, space_key, split_dot_value, vector_key,
+    item_key, item_value, numbered_key, range, space_key, split_dot_value, vector_key,
 };
 use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
@@ -46,6 +46,8 @@ pub(super) struct Batch<'t> {
     marks: Marks,
     dots: Runs,
     removals: Runs,
+    /// The commit that this batch becomes part of touched the space before.
+    touched: bool,
 }
 
 impl<'t> Batch<'t> {
@@ -54,9 +56,9 @@ impl<'t> Batch<'t> {
         space: u32,
         name: Arc<str>,
         base: Arc<VersionVector>,
-    ) -> Result<Self, StorageError> {
-        let state = read_state(rows, space)?;
-        Ok(Self {
+        state: State,
+    ) -> Self {
+        Self {
             rows,
             space,
             name,
@@ -66,7 +68,14 @@ impl<'t> Batch<'t> {
             marks: Marks::default(),
             dots: Runs::default(),
             removals: Runs::default(),
-        })
+            touched: false,
+        }
+    }
+
+    /// The same, where others that changed the space wait for the same commit.
+    pub(super) fn in_touched(mut self, touched: bool) -> Self {
+        self.touched = touched;
+        self
     }
 
     /// What stands in the space, the changes of this batch included.
@@ -242,7 +251,7 @@ impl<'t> Batch<'t> {
             let key = vector_key(self.space, Which::Seen, replica);
             self.rows.put(Table::Vectors, &key, &seq.get().to_be_bytes())?;
         }
-        if !(self.risen.is_empty() && self.marks.is_empty()) {
+        if !(self.touched || self.risen.is_empty() && self.marks.is_empty()) {
             self.state.touched = catalog::touch(self.rows, &self.name, self.state.touched)?;
         }
         self.marks.save(self.rows, self.space)?;

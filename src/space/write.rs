@@ -204,13 +204,15 @@ impl Space {
         work: impl for<'t> FnOnce(Batch<'t>) -> Result<(R, Option<Batch<'t>>), E>,
     ) -> Result<(R, Option<Noted>), E> {
         let failed = |e: StorageError| E::from(Error::from(e));
-        let commit = read_state(rows, number).map_err(failed)?.commit;
+        let state = read_state(rows, number).map_err(failed)?;
+        // Whose vector is known has been changed for the same commit.
+        let touched = vector.is_some();
         let vector = match vector {
             Some(vector) => vector,
-            None => self.shared.vector(rows, number, commit).map_err(failed)?,
+            None => self.shared.vector(rows, number, state.commit).map_err(failed)?,
         };
         let name = self.shared.name.clone();
-        let batch = Batch::new(rows, number, name, vector.clone()).map_err(failed)?;
+        let batch = Batch::new(rows, number, name, vector.clone(), state).in_touched(touched);
         let (result, batch) = work(batch)?;
         let Some(batch) = batch else { return Ok((result, None)) };
         let limit = self.store.shared.options.removal_log_bytes;

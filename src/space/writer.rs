@@ -13,9 +13,9 @@
 //! Who is alone writes straight into the storage's transaction, and no thread is kept.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::ThreadId;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{Thread, ThreadId};
 use std::time::Duration;
 
 use super::shared::Noted;
@@ -27,6 +27,9 @@ use crate::storage::{Changed, Changes, Durability, ReadSnapshot, StorageError, V
 /// How long a leader waits for one more to join: as long as a thread takes to be woken and
 /// to come back, and short beside a sync.
 const GATHER: Duration = Duration::from_micros(200);
+
+/// How often one who wants to write asks for its turn before it sleeps: some 20 µs.
+const SPINS: u32 = 400;
 
 /// Commits that may take their time, after which one waits for the disk: bounds what a power cut may take,
 /// and what the engine holds until then.
@@ -42,8 +45,10 @@ pub(super) struct Writers {
     groups: Mutex<Groups>,
     /// Somebody joined: the leader listens.
     joined: Condvar,
-    /// A group came to its end: its members listen.
-    settled: Condvar,
+    /// The newest group that came to its end.
+    settled: AtomicU64,
+    /// Whether any group ever failed, and its members must ask.
+    some_failed: AtomicBool,
 }
 
 /// What belongs to whoever writes.
@@ -107,8 +112,8 @@ struct Groups {
     /// Members with whom the leader no longer waits: it need not be woken before.
     awaited: usize,
     leading: bool,
-    /// The newest group that came to its end.
-    settled: u64,
+    /// Members that sleep until their group came to its end.
+    waiting: Vec<Thread>,
     /// Those that failed, and how many of their members have not heard of it.
     failed: BTreeMap<u64, (StorageError, usize)>,
 }
@@ -167,8 +172,11 @@ struct Leading<'a>(&'a Writers);
 
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
-        lock(&self.0.groups).leading = false;
-        self.0.settled.notify_all();
+        let mut groups = lock(&self.0.groups);
+        groups.leading = false;
+        let waiting = core::mem::take(&mut groups.waiting);
+        drop(groups);
+        waiting.iter().for_each(Thread::unpark);
     }
 }
 
@@ -181,7 +189,8 @@ impl Writers {
             inside: AtomicUsize::new(0),
             groups: Mutex::default(),
             joined: Condvar::new(),
-            settled: Condvar::new(),
+            settled: AtomicU64::new(0),
+            some_failed: AtomicBool::new(false),
         }
     }
 
@@ -189,6 +198,19 @@ impl Writers {
     pub(super) fn enter(&self) -> Inside<'_> {
         self.inside.fetch_add(1, Ordering::SeqCst);
         Inside(self)
+    }
+
+    /// Waits for the right to write. Closures are short: who slept while one runs would take
+    /// longer to wake than it takes to end.
+    fn take_turn(&self) -> MutexGuard<'_, Writer> {
+        for _ in 0..SPINS {
+            match self.writer.try_lock() {
+                Ok(writer) => return writer,
+                Err(TryLockError::Poisoned(writer)) => return writer.into_inner(),
+                Err(TryLockError::WouldBlock) => core::hint::spin_loop(),
+            }
+        }
+        lock(&self.writer)
     }
 
     /// Whether a writer that has the right to write, and none but it, is at work.
@@ -206,7 +228,7 @@ impl StoreShared {
         if *lock(&self.writers.writing) == Some(me) {
             return Err(UsageError::NestedWrite.into());
         }
-        let writer = lock(&self.writers.writer);
+        let writer = self.writers.take_turn();
         *lock(&self.writers.writing) = Some(me);
         Ok(WriterGuard { store: self, writer })
     }
@@ -221,29 +243,40 @@ impl StoreShared {
     /// Waits until the group of this number is on disk, or leads it there.
     pub(super) fn settle(&self, number: u64) -> Result<(), Error> {
         let writers = &self.writers;
-        let mut groups = lock(&writers.groups);
-        if groups.settled < number {
-            groups.joined += 1;
-            if groups.joined == groups.awaited {
-                writers.joined.notify_one();
+        let settled = || writers.settled.load(Ordering::Acquire) >= number;
+        let mut first = true;
+        while !settled() {
+            let mut groups = lock(&writers.groups);
+            if settled() {
+                break;
             }
-        }
-        while groups.settled < number && groups.leading {
-            groups = writers.settled.wait(groups).unwrap_or_else(PoisonError::into_inner);
-        }
-        if groups.settled < number {
+            if first {
+                groups.joined += 1;
+                if groups.joined == groups.awaited {
+                    writers.joined.notify_one();
+                }
+            }
+            first = false;
+            if groups.leading {
+                groups.waiting.push(std::thread::current());
+                drop(groups);
+                std::thread::park();
+                continue;
+            }
             groups.leading = true;
             let leading = Leading(writers);
             self.gather(groups);
             self.writer()?;
             drop(leading);
-            groups = lock(&writers.groups);
+            if !settled() {
+                let reason = "the commit of a group of writers came to no end".to_owned();
+                return Err(StorageError::MustReopen { reason }.into());
+            }
         }
-        if groups.settled < number {
-            let reason = "the commit of a group of writers came to no end".to_owned();
-            return Err(StorageError::MustReopen { reason }.into());
+        if writers.some_failed.load(Ordering::Acquire) {
+            lock(&writers.groups).outcome(number)?;
         }
-        Ok(groups.outcome(number)?)
+        Ok(())
     }
 
     /// Waits while others are on their way, as long as one after the other comes.
@@ -298,14 +331,16 @@ impl WriterGuard<'_> {
         }
         let writers = &self.store.writers;
         let mut groups = lock(&writers.groups);
-        groups.settled = number;
         groups.joined = 0;
         groups.expected = members;
         if let Err(error) = done {
             groups.failed.insert(number, (error, members));
+            writers.some_failed.store(true, Ordering::Release);
         }
+        writers.settled.store(number, Ordering::Release);
+        let waiting = core::mem::take(&mut groups.waiting);
         drop(groups);
-        writers.settled.notify_all();
+        waiting.iter().for_each(Thread::unpark);
     }
 
     /// Runs work in a transaction of the storage.
