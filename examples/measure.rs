@@ -49,16 +49,17 @@ fn main() -> Result<()> {
 const WRITES: usize = 500;
 
 fn writers(folder: &Path) -> Result<()> {
-    let commits = rows_of_writes()?;
+    let (before, commits) = rows_of_writes()?;
     for round in 1..=3 {
-        // Both begin with nothing and have the same rows in the end.
+        // All begin with the same items: in a store that grows, who comes later pays more.
         let engine = Database::create(folder.join(format!("engine {round}")))?;
+        replay(&engine, &before)?;
         let store = Store::open(folder.join(format!("store {round}")))?;
         let space = store.space("main")?;
-        space.register("first").set(&"the first write of a session also arms the identity")?;
-        let alone = write(&space, 1)?;
+        fill(&space)?;
+        let alone = write(&space, 1, "alone")?;
         let raw = replay(&engine, &commits)?;
-        let together = write(&space, 16)?;
+        let together = write(&space, 16, "together")?;
         println!(
             "round {round}: 1 thread {alone:.0}/s, the engine alone with the same rows {raw:.0}/s \
              ({:.2} times); 16 threads {together:.0}/s ({:.1} times)",
@@ -69,13 +70,25 @@ fn writers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write(space: &Space, threads: usize) -> Result<f64> {
+const VALUE: &str = "a value of thirty-two bytes, or so";
+
+/// Items that are there before anything is measured.
+fn fill(space: &Space) -> Result<()> {
+    for hundred in 0..1000 {
+        space.write(|tx| {
+            (0..100)
+                .try_for_each(|n| tx.register(format!("item/{}", hundred * 100 + n)).set(&VALUE))
+        })?;
+    }
+    Ok(())
+}
+
+fn write(space: &Space, threads: usize, prefix: &str) -> Result<f64> {
     let start = Instant::now();
     thread::scope(|scope| {
         let write = |thread: usize| {
-            (0..WRITES).try_for_each(|n| {
-                space.register(format!("{thread}/{n}")).set(&"a value of thirty-two bytes, or so")
-            })
+            (0..WRITES)
+                .try_for_each(|n| space.register(format!("{prefix}/{thread}/{n}")).set(&VALUE))
         };
         let all: Vec<_> = (0..threads).map(|thread| scope.spawn(move || write(thread))).collect();
         all.into_iter().try_for_each(|one| Ok(one.join().map_err(|_| "a writer panicked")??))
@@ -87,10 +100,13 @@ fn write(space: &Space, threads: usize) -> Result<f64> {
 /// A change of one row: its table, its key, and its value unless it goes.
 type Row = (Table, Vec<u8>, Option<Vec<u8>>);
 
+/// What each of some commits changes.
+type Commits = Vec<Vec<Row>>;
+
 /// Tables in memory that write down which rows each commit changes.
 struct Recorder {
     tables: MemoryStorage,
-    commits: Arc<Mutex<Vec<Vec<Row>>>>,
+    commits: Arc<Mutex<Commits>>,
 }
 
 struct Recording<'a> {
@@ -172,14 +188,20 @@ impl Storage for Recorder {
     }
 }
 
-/// What the store writes for each of those writes.
-fn rows_of_writes() -> Result<Vec<Vec<Row>>> {
+/// What the store writes for the items that are there before, and for each write alone.
+fn rows_of_writes() -> Result<(Commits, Commits)> {
     let commits = Arc::new(Mutex::new(Vec::new()));
     let tables = MemoryStorage::new(ReplicaId::from_bytes([7; 16]));
     let recorder = Recorder { tables, commits: commits.clone() };
     let store = Store::on(Box::new(recorder), Options::default())?;
-    write(&store.space("main")?, 1)?;
-    Ok(commits.lock().map_err(|_| "a writer panicked")?.clone())
+    let space = store.space("main")?;
+    let taken = || -> Result<Commits> {
+        Ok(std::mem::take(&mut *commits.lock().map_err(|_| "a writer panicked")?))
+    };
+    fill(&space)?;
+    let before = taken()?;
+    write(&space, 1, "alone")?;
+    Ok((before, taken()?))
 }
 
 /// The engine alone: the same rows in as many commits, with the same promises.
