@@ -80,7 +80,7 @@
 //! Seals are written before each sync, and a block that does not match its own belongs to no
 //! commit, or is damaged.
 //!
-//! In the database the storage keeps a table of its own, `rejoin`, and twelve for the store:
+//! In the database the storage keeps a table of its own, `rejoin`, and thirteen for the store:
 //!
 //! | row of `rejoin` | value |
 //! |---|---|
@@ -89,7 +89,7 @@
 //! | `replica` | 16 bytes: the name under which the store writes |
 //!
 //! In the others every key starts with the number that the space has in this store, 4 bytes,
-//! highest first (the number never travels), except in the first two tables and the last:
+//! highest first (the number never travels), except in `meta`, `spaces` and `touched`:
 //!
 //! | table | key after the number | value |
 //! |---|---|---|
@@ -115,6 +115,8 @@
 //! | `bases` | 0, hash of a vector (16) | the vector |
 //! | | 1, peer (16) | when last met (8), hash of the vector proven then (16) |
 //! | `touched` | commit of the store (8) | name of the space that it changed, and none after it; nothing where that was dropped |
+//! | `trash` | 0 | items, their bytes, number of the next: three varints |
+//! | | 1, number (8) | when it went, in milliseconds since 1970, a varint; peer (16), dot (24), place as bytes, past (a vector), payload |
 //!
 //! ```text
 //! removal := 00 ‖ count ‖ dot (24) …            exactly these, ascending

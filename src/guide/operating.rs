@@ -122,6 +122,16 @@
 //! # Ok::<(), rejoin::Error>(())
 //! ```
 //!
+//! # Trash
+//! A version vector that covers an item which its sender no longer holds *is* a delete, though
+//! nobody says who meant it. Mostly somebody did, and a bounded log has forgotten the record; but
+//! a replica that lost its items looks the same. So what a peer takes away in this way goes to the
+//! [`Trash`](crate::space::Trash) of the space, on this store alone, for a week and up to 64 MiB.
+//! What the application removes or replaces, here or elsewhere with a record, does not.
+//!
+//! `rejoin trash list` shows it, `rejoin trash restore` writes it anew, which reaches every
+//! replica, `rejoin trash empty` throws it away.
+//!
 //! # Size
 //! [`Space::status`](crate::Space::status) (`rejoin status --json`) says what grows:
 //!
@@ -130,6 +140,7 @@
 //! | `items` | what lives | when it is removed |
 //! | `removal_log_bytes` | what is removed | by itself: at most [`removal_log_bytes`](crate::Options::removal_log_bytes) for each space |
 //! | entries of `vector` | replicas that ever wrote | never |
+//! | `trash_bytes` | what peers took away without a record | by itself: after a week, and at most [`trash_bytes`](crate::Options::trash_bytes) for each space |
 //! | `staged` | a large delta under way, or cut | when the same peer goes on, or another takes its place |
 //! | spaces | names ever written to | by [`drop_space`](crate::Store::drop_space), here only |
 //! | `file_bytes` | all of it; freed pages are used again | by [`Store::compact`](crate::Store::compact) (`rejoin compact`) |

@@ -89,6 +89,7 @@ mod status;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trash;
 mod tx;
 #[cfg(test)]
 pub(crate) mod vectors;
@@ -124,5 +125,6 @@ pub use space::Space;
 pub(crate) use space::touched;
 pub use status::Status;
 pub use store::Store;
+pub use trash::{Restored, Trash, Trashed};
 pub use tx::{Reads, Tx, Writes};
 pub use view::Snapshot;

@@ -20,6 +20,7 @@ use super::handles::split_stamp;
 use super::rows::{Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
+use super::trash::Taker;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, place};
 use crate::digest;
@@ -212,7 +213,9 @@ impl Incoming {
         let wall_ms = space.store.shared.now_ms();
         let peer = self.peer;
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
+        let options = &space.store.shared.options;
         let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
+            batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
                 batch.clear_staging()?;
                 batch.state.staging_peer = Some(peer);
@@ -306,7 +309,9 @@ fn drop_claimed(
         let mine =
             digest::live_bits(batch.rows, batch.space, &base, cut, claim.origin, claim.block)?;
         for seq in digest::seqs_of(claim.block, &digest::dead_of(&mine, &claim.bits)) {
-            dropped += u64::from(batch.remove_dot(Dot::new(claim.origin, seq))?);
+            let dot = Dot::new(claim.origin, seq);
+            batch.keep_in_trash(dot)?;
+            dropped += u64::from(batch.remove_dot(dot)?);
         }
     }
     Ok(dropped)

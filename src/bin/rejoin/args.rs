@@ -130,6 +130,17 @@ the exit code is 1; two stores apart may both write, and then get shows both.")]
     /// Flags: enabling wins over a concurrent disabling.
     #[command(subcommand, after_help = "Example:\n  rejoin --store a.rejoin flag enable done")]
     Flag(FlagCommand),
+    /// What peers took away here without a removal record: kept for a week.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rejoin --store a.rejoin trash list
+  rejoin --store a.rejoin trash restore 17 18
+  rejoin --store a.rejoin trash restore --prefix note/
+
+What is restored is written anew and reaches every store; nothing that stands is replaced."
+    )]
+    Trash(TrashCommand),
     /// Reads JSON Lines and applies each, 10,000 lines a commit.
     #[command(after_help = "Each line is one of
   {\"op\":\"set.add\",\"key\":K,\"elem\":E}           set.remove, rw_set.add, rw_set.remove
@@ -224,6 +235,38 @@ pub(crate) struct SyncArgs {
     /// All spaces of both stores whose names start so.
     #[arg(long, value_name = "P")]
     pub(crate) prefix: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrashCommand {
+    /// Lists what is there, the oldest first, one a line: number, key, path, what it holds.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin trash list --json")]
+    List {
+        /// Only under keys that start so.
+        #[arg(long, value_name = "P", default_value = "")]
+        prefix: Bytes,
+        /// Only from this number on.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: u64,
+    },
+    /// Writes items anew: those of some numbers, under some keys, or all.
+    #[command(
+        group(ArgGroup::new("what").required(true).args(["numbers", "prefix", "all"])),
+        after_help = "Example:\n  rejoin --store a.rejoin trash restore --all"
+    )]
+    Restore {
+        #[arg(value_name = "N")]
+        numbers: Vec<u64>,
+        /// Those under keys that start so.
+        #[arg(long, value_name = "P")]
+        prefix: Option<Bytes>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Throws away for good all that is there.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin trash empty")]
+    Empty,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ mod serve;
 mod spaces;
 mod sync;
 mod text;
+mod trash;
 mod types;
 mod values;
 
@@ -66,6 +67,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Register(command) => types::register(&place, command, out),
         Command::Map(command) => types::map(&place, command, out),
         Command::Flag(command) => types::flag(&place, command, out),
+        Command::Trash(command) => trash::trash(&place, command, out),
         Command::Import { file } => import::import(&place, file, out),
         Command::Export => export::export(&place.read()?, out),
         Command::Serve { listen, insecure } => serve::serve(&place, listen, *insecure, out),

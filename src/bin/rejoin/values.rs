@@ -44,6 +44,8 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
             "staged": status.staged,
             "file_bytes": status.file_bytes,
             "removal_log_bytes": status.removal_log_bytes,
+            "trash_items": status.trash_items,
+            "trash_bytes": status.trash_bytes,
             "commit": status.commit,
         }));
     }
@@ -56,6 +58,9 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
     out.line(format_args!("keys        {}", status.keys))?;
     out.line(format_args!("items       {}", status.items))?;
     out.line(format_args!("staged      {}", status.staged))?;
+    if status.trash_items > 0 {
+        out.line(format_args!("in trash    {}; see rejoin trash list", status.trash_items))?;
+    }
     out.line(format_args!("file bytes  {}", status.file_bytes))
 }
 
