@@ -151,12 +151,12 @@
 //! A pipe carries whole frames in order; how they are told apart is the pipe's affair
 //! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
 //! highest first). A frame is a run of messages, each a tag byte and its fields. All but hello,
-//! opened, refuse and spaces begin with the number of the space they are about, a varint: even
+//! opened, refuse, spaces and takes nothing begin with the number of the space they are about, a varint: even
 //! where the connecting side opened it, odd where the other did.
 //!
 //! | tag | message | fields after the number |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, call, extension as bytes (none yet; at most 4096 are passed over) |
+//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, call, credentials as bytes (none yet; at most 4096 are passed over) |
 //! | 2 | opened | none: all spaces that the sender opens are open |
 //! | 3 | open | name as bytes, standing |
 //! | 4 | answer | standing |
@@ -169,9 +169,10 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
+//! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |
 //!
 //! Tags from 64 on are free for sessions that stay open.
 //!

@@ -26,7 +26,7 @@
 //! | commits remembered by number | 65,536 for each space | for those who follow changes |
 //! | peers with a remembered base | 64 for each space | any other peer is told the whole vector |
 //! | dots in one removal record | 64 | more of them travel as a prefix and its past |
-//! | what a hello may carry for later versions | 4 KiB | somebody unknown gets no more memory |
+//! | credentials in a hello, for later versions | 4 KiB | somebody unknown gets no more memory |
 //! | text of a refusal | 200 B | it is for people |
 //!
 //! Not of the format, so that peers may differ in them: four chunks are under way at a time in a

@@ -174,5 +174,8 @@
 //! something that knows who is there, such as a tunnel over SSH or a private network, or a
 //! proxy that speaks TLS and asks for a password. The library itself speaks no TLS yet.
 //!
+//! `rejoin serve --receive-only` takes nothing from anybody: whoever connects gets what is there
+//! and changes nothing.
+//!
 //! A server is a replica like any other. It may be stopped at any time; what was cut goes on
 //! at the next session.

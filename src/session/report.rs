@@ -61,6 +61,9 @@ pub struct SpaceReport {
     pub root: Option<RootHash>,
     /// Why it is not proven equal; none where it is.
     pub why: Option<Why>,
+    /// Whether the side that may only receive has seen events that the other has not, and
+    /// which were not taken: then what is proven equal is what the giving side has seen.
+    pub not_taken: bool,
 }
 
 /// Why a space is not proven equal.
@@ -75,6 +78,11 @@ pub enum Why {
     /// The two go on differing after what can be repaired was: one dot has two contents, or
     /// a side does not tell the truth.
     Diverged,
+    /// One side takes nothing from the other ([`SessionOptions::receive_only`]), which goes on
+    /// differing: it removed or replaced, on its own, some of what the giving side holds.
+    ///
+    /// [`SessionOptions::receive_only`]: super::SessionOptions::receive_only
+    ReceiveOnly,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -85,6 +93,7 @@ impl Why {
             Self::Unfinished => 1,
             Self::Displaced => 2,
             Self::Diverged => 3,
+            Self::ReceiveOnly => 4,
             Self::Unknown => 0,
         }
     }
@@ -94,6 +103,7 @@ impl Why {
             1 => Self::Unfinished,
             2 => Self::Displaced,
             3 => Self::Diverged,
+            4 => Self::ReceiveOnly,
             _ => Self::Unknown,
         }
     }
@@ -105,6 +115,9 @@ impl core::fmt::Display for Why {
             Self::Unfinished => "the session did not run to its end",
             Self::Displaced => "another session took over what this one was staging",
             Self::Diverged => "the replicas go on differing: one event has two contents",
+            Self::ReceiveOnly => {
+                "the side that only receives has changed what it received, and nothing is taken from it"
+            }
             Self::Unknown => "for a reason that only a newer version knows",
         })
     }

@@ -171,6 +171,14 @@ impl Incoming {
         Ok(taken)
     }
 
+    /// Whether a chunk ends a delta and brings nothing that this replica has not seen.
+    pub(crate) fn has_all(&self, chunk: &Chunk) -> Result<bool, Error> {
+        let Some(last) = &chunk.last else { return Ok(false) };
+        let seen = self.space.snapshot()?.vector;
+        let has_seen = seen.covers(&chunk.upto) && seen.covers(&last.vector);
+        Ok(chunk.events.is_empty() && has_seen)
+    }
+
     /// Refuses events in our name that we never made, and a delta whose end does not
     /// cover what it brought.
     fn check(&self, chunk: &Chunk) -> Result<(), Error> {

@@ -169,15 +169,7 @@ Examples:
   rejoin --store a.rejoin serve
   rejoin --store a.rejoin serve --listen :0
 RUST_LOG (such as debug or rejoin=debug) chooses what is told on standard error.")]
-    Serve {
-        /// Where to listen; :0 picks a free port of this machine.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
-        listen: String,
-        /// Allows an address that other machines reach. There is no access control yet:
-        /// whoever reaches it can read and write everything in the store.
-        #[arg(long)]
-        insecure: bool,
-    },
+    Serve(ServeArgs),
     /// Exchanges with another store what the other lacks, and proves both equal.
     #[command(
         group(ArgGroup::new("with").required(true).args(["url", "file"])),
@@ -223,6 +215,20 @@ pub(crate) struct PutArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; :0 picks a free port of this machine.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    pub(crate) listen: String,
+    /// Allows an address that other machines reach. There is no access control yet:
+    /// whoever reaches it can read and write everything in the store.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Whoever connects only receives: nothing is taken from anybody.
+    #[arg(long)]
+    pub(crate) receive_only: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
     /// Where the other store is served: ws://HOST:PORT.
     pub(crate) url: Option<String>,
@@ -235,6 +241,9 @@ pub(crate) struct SyncArgs {
     /// All spaces of both stores whose names start so.
     #[arg(long, value_name = "P")]
     pub(crate) prefix: Option<String>,
+    /// The other store only receives: nothing is taken from it.
+    #[arg(long)]
+    pub(crate) receive_only: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -70,7 +70,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Trash(command) => trash::trash(&place, command, out),
         Command::Import { file } => import::import(&place, file, out),
         Command::Export => export::export(&place.read()?, out),
-        Command::Serve { listen, insecure } => serve::serve(&place, listen, *insecure, out),
+        Command::Serve(args) => serve::serve(&place, args, out),
         Command::Sync(args) => sync::sync(&place, args, out),
     }
 }

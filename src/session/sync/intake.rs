@@ -1,7 +1,7 @@
 //! What comes in about a space: whether it may come now, what must wait, and chunks.
 
 use super::{Around, Phase, Sending, SpaceSync, TURNS, WINDOW_CHUNKS, protocol};
-use crate::error::Error;
+use crate::error::{Error, PeerError};
 use crate::session::message::Message;
 use crate::session::report::Why;
 use crate::space::{Chunk, Taken};
@@ -107,7 +107,14 @@ impl SpaceSync {
         if claims && self.phase != Phase::Walk {
             return Err(protocol("claims without a walk"));
         }
-        let repaired = match incoming.take(&chunk, &self.cut, around.now_ms)? {
+        if self.one_way.here && !incoming.has_all(&chunk)? {
+            return Err(PeerError::ReceiveOnly.into());
+        }
+        let taken = match self.one_way.here {
+            true => Taken::Committed { repaired: 0 }, // its claims are no reason to drop anything
+            false => incoming.take(&chunk, &self.cut, around.now_ms)?,
+        };
+        let repaired = match taken {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {
                 self.give_up(around, Why::Displaced);

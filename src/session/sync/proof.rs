@@ -57,6 +57,10 @@ impl SpaceSync {
             return Ok(());
         }
         self.walks += 1;
+        if self.one_way.either() && self.walks > 1 {
+            self.give_up(around, Why::ReceiveOnly);
+            return Ok(());
+        }
         if self.walks > WALKS {
             // Where writes or other sessions changed the two while they walked, that they
             // differ is no sign of a dot with two contents.
@@ -75,6 +79,9 @@ impl SpaceSync {
     }
 
     pub(super) fn has_news(&self) -> Result<bool, Error> {
+        if self.one_way.there {
+            return Ok(false); // none that counts
+        }
         self.outgoing.as_ref().map_or(Ok(false), |outgoing| outgoing.behind(&self.space))
     }
 
