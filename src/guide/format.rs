@@ -117,6 +117,7 @@
 //! | `touched` | commit of the store (8) | name of the space that it changed, and none after it; nothing where that was dropped |
 //! | `trash` | 0 | items, their bytes, number of the next: three varints |
 //! | | 1, number (8) | when it went, in milliseconds since 1970, a varint; peer (16), dot (24), place as bytes, past (a vector), payload |
+//! | | 2, peer (16) | decision about a mass removal (0 hold, 1 allow, 2 keep); items held, removed in the day before, in the space then: three varints; count, (hour since 1970, items removed in it) …, at most 24 |
 //!
 //! ```text
 //! removal := 00 ‖ count ‖ dot (24) …            exactly these, ascending
@@ -169,7 +170,7 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
 //! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |

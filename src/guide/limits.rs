@@ -69,6 +69,7 @@
 //! assert_eq!(options.removal_log_bytes, 64 * MIB as u64); // removal records, each space
 //! assert_eq!(options.trash_bytes, 64 * MIB as u64); // what peers took away, each space
 //! assert_eq!(options.trash_age_ms, 7 * 86_400_000); // and for how long
+//! assert_eq!((options.brake_items, options.brake_percent), (1_000, 20)); // then removals are held
 //! assert_eq!(options.past_origins, 16); // origins in the past of what is written here
 //! assert_eq!(options.cache_bytes, 64 * MIB); // pages of the file in memory
 //! ```

@@ -132,6 +132,25 @@
 //! `rejoin trash list` shows it, `rejoin trash restore` writes it anew, which reaches every
 //! replica, `rejoin trash empty` throws it away.
 //!
+//! # A mass removal is held
+//! Where one peer's claims would so take away more than 1,000 items and more than a fifth of a
+//! space, counted over a day, they are held back: the session takes the news, ends with
+//! [`Why::Held`](crate::session::Why::Held), and names the peer and how many items; so does
+//! [`Space::status`](crate::Space::status). Others go on. What was deleted by an application is not
+//! held: it comes with removal records. So look at that peer first. Then decide:
+//!
+//! | | for one session | for the next one, whoever connects |
+//! |---|---|---|
+//! | the items are to go, into the trash | `sync --allow-mass-removal` | `rejoin decide PEER allow` |
+//! | the peer has lost them, and is to get them again | `sync --keep-mass-removal` | `rejoin decide PEER keep` |
+//!
+//! The second writes them anew, as a [restore](crate::space::Trash::restore) does, so decide it at one
+//! replica: each that keeps them adds to counters once more. What it is about is found anew by
+//! that session. In code: [`SessionOptions::mass_removal`](crate::session::SessionOptions::mass_removal),
+//! [`Space::decide`](crate::Space::decide).
+//!
+//! This guards against mistakes and damaged replicas, not against malice.
+//!
 //! # Size
 //! [`Space::status`](crate::Space::status) (`rejoin status --json`) says what grows:
 //!

@@ -186,6 +186,9 @@
 //! 2. A's claim leaves x out. B drops x.
 //! 3. The line is cut before y arrives. B shows neither.
 //!
+//! Where claims would take away very many items at once, they are held back until somebody
+//! decides: [`operating`](super::operating) tells when. The news is applied; the space ends unproven.
+//!
 //! A walk is tried three times, after which the two are said to differ for good
 //! ([`Diverged`](crate::session::Why::Diverged)): one event has two contents.
 //!

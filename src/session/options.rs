@@ -1,5 +1,7 @@
 //! What a session is told, beside the store and what it is about.
 
+use crate::space::MassRemoval;
+
 /// What a session is told, beside the store and what it is about. Each side has its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -15,6 +17,11 @@ pub struct SessionOptions {
     /// beside it. Where the peer has removed or replaced some of that on its own, it is
     /// [`Why::ReceiveOnly`](super::Why::ReceiveOnly).
     pub receive_only: bool,
+    /// What to do where the peer's claims, without removal records, would take away very many
+    /// items of a space ([`Options::brake_items`](crate::Options::brake_items)): held back at first,
+    /// unless [`Space::decide`](crate::Space::decide) has decided for this peer. It counts in all spaces
+    /// of the session, and for what is claimed in it: that is found anew.
+    pub mass_removal: MassRemoval,
 }
 
 /// Which of two sides takes nothing from the other.

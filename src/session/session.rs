@@ -140,6 +140,7 @@ impl Session {
                 root: None,
                 why: Some(Why::Unfinished),
                 not_taken: sync.not_taken,
+                held: sync.held,
             });
         }
     }
@@ -218,7 +219,8 @@ impl Session {
             false => walk::short_key(&nonce, &self.nonce),
         };
         let one_way = OneWay { here: self.options.receive_only, there: false };
-        self.peer = Some(Peer { replica, key, one_way });
+        let mass_removal = self.options.mass_removal;
+        self.peer = Some(Peer { replica, key, one_way, mass_removal });
         self.just_met = true;
         self.report.peer = Some(replica);
         self.roll.take_hello(&self.store, (replica, &key), scope, call)
@@ -397,8 +399,8 @@ impl Session {
             self.waiting.remove(&id);
             // Equal at what one of the two has seen is not equal.
             self.roll.note_end(&name, end.is_ok() && !sync.not_taken, sync.touched);
-            let (root, why, not_taken) = (end.ok(), end.err(), sync.not_taken);
-            self.report.spaces.push(SpaceReport { name, root, why, not_taken });
+            let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);
+            self.report.spaces.push(SpaceReport { name, root, why, not_taken, held });
         }
     }
 

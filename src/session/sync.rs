@@ -32,7 +32,7 @@ use crate::causal::{Causality, ReplicaId, VersionVector};
 use crate::codec::limits;
 use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
-use crate::space::{Incoming, Outgoing, Space, VectorHash, check_own_future};
+use crate::space::{Held, Incoming, MassRemoval, Outgoing, Space, VectorHash, check_own_future};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -53,6 +53,7 @@ pub(super) struct Around<'a> {
     pub(super) peer: ReplicaId,
     pub(super) key: &'a [u8; 32],
     pub(super) one_way: OneWay,
+    pub(super) mass_removal: MassRemoval,
     pub(super) report: &'a mut Report,
     /// Chunks sent and not yet taken, in the whole session.
     pub(super) under_way: &'a mut u64,
@@ -65,8 +66,8 @@ impl<'a> Around<'a> {
         report: &'a mut Report,
         under_way: &'a mut u64,
     ) -> Self {
-        let (key, one_way) = (&peer.key, peer.one_way);
-        Self { now_ms, peer: peer.replica, key, one_way, report, under_way }
+        let Peer { replica, ref key, one_way, mass_removal } = *peer;
+        Self { now_ms, peer: replica, key, one_way, mass_removal, report, under_way }
     }
 }
 
@@ -76,6 +77,7 @@ pub(super) struct Peer {
     /// Shortens hashes in this session.
     pub(super) key: [u8; 32],
     pub(super) one_way: OneWay,
+    pub(super) mass_removal: MassRemoval,
 }
 
 /// How a space ended.
@@ -122,6 +124,10 @@ pub(super) struct SpaceSync {
     one_way: OneWay,
     /// Whether the side that only receives has seen events which the other has not.
     pub(super) not_taken: bool,
+    /// What is held back here of what the peer claims.
+    pub(super) held: Option<Held>,
+    /// Whether items were written anew that the peer is still to get.
+    kept: bool,
     phase: Phase,
     /// What this side declared at first.
     mine: VersionVector,
@@ -214,6 +220,8 @@ impl SpaceSync {
             opener,
             one_way: OneWay::default(),
             not_taken: false,
+            held: None,
+            kept: false,
             phase: Phase::Opening,
             mine: VersionVector::new(),
             offered: None,
@@ -347,6 +355,7 @@ impl SpaceSync {
         root: RootHash,
     ) -> Result<(), Error> {
         self.space.save_base(around.peer, &common)?;
+        self.space.forget_held(around.peer)?;
         // Claims change what lives and leave the vector as it is.
         self.touched = self.space.touched_at(&common)?.filter(|now| *now == self.touched_then);
         self.end_with(around, Ok(root));

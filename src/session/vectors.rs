@@ -82,6 +82,7 @@ fn messages() -> Vec<(String, Message)> {
         ("spaces_equal", Message::Spaces { last: true, ranges: vec![] }),
         ("takes_nothing", Message::TakesNothing),
         ("give_up_receive_only", Message::GiveUp { space: 0, why: Why::ReceiveOnly }),
+        ("give_up_held", Message::GiveUp { space: 0, why: Why::Held }),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()

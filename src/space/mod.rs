@@ -67,6 +67,7 @@
 mod backup;
 mod bases;
 mod batch;
+mod brake;
 mod catalog;
 mod change;
 mod check;
@@ -98,6 +99,7 @@ mod write;
 mod writer;
 
 pub(crate) use bases::VectorHash;
+pub(crate) use brake::Claimed;
 pub(crate) use catalog::Leaf;
 pub(crate) use chunk::Chunk;
 #[cfg(test)]
@@ -110,6 +112,7 @@ pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future}
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use backup::BackupReport;
+pub use brake::{Held, MassRemoval};
 pub use check::CheckReport;
 pub use condition::{Condition, Outcome};
 pub use handles::{

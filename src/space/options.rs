@@ -31,6 +31,12 @@ pub struct Options {
     pub trash_bytes: u64,
     /// For how long it is kept, in milliseconds, a week at first. 0 keeps nothing.
     pub trash_age_ms: u64,
+    /// Where one peer's claims would take away more items of a space than this in a day,
+    /// 1,000 at first, and more than
+    pub brake_items: u64,
+    /// this part of the space, in percent, 20 at first, they are held until somebody
+    /// decides: see [`MassRemoval`](super::MassRemoval).
+    pub brake_percent: u8,
     /// Origins kept in the past of an item, 16 at first. A past is an optimisation too.
     pub past_origins: usize,
     /// Bytes of the file's pages kept in memory, 64 MiB at first; up to 4 MiB of their
@@ -91,6 +97,8 @@ impl Options {
             removal_log_bytes: 64 * MIB as u64,
             trash_bytes: 64 * MIB as u64,
             trash_age_ms: 7 * DAY_MS,
+            brake_items: 1_000,
+            brake_percent: 20,
             past_origins: PAST_ORIGINS,
             cache_bytes: 64 * MIB,
             fresh_id: false,
@@ -124,6 +132,8 @@ impl core::fmt::Debug for Options {
             .field("removal_log_bytes", &self.removal_log_bytes)
             .field("trash_bytes", &self.trash_bytes)
             .field("trash_age_ms", &self.trash_age_ms)
+            .field("brake_items", &self.brake_items)
+            .field("brake_percent", &self.brake_percent)
             .field("past_origins", &self.past_origins)
             .field("cache_bytes", &self.cache_bytes)
             .field("fresh_id", &self.fresh_id)

@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 use hashbrown::HashSet;
 
 use super::batch::{Batch, Staging};
-use super::chunk::{Chunk, Claim, Event};
+use super::brake::{Claimed, Claims, MassRemoval};
+use super::chunk::{Chunk, Event};
 use super::handles::split_stamp;
 use super::rows::{Which, read_vector};
 use super::space::Space;
@@ -23,7 +24,6 @@ use super::store::{lock, save_clock};
 use super::trash::Taker;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, place};
-use crate::digest;
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::{Durability, StorageError};
@@ -86,11 +86,8 @@ impl Drop for Incoming {
 /// What became of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It was the last: the vector has moved; so many items were dropped by claims.
-    Committed {
-        /// Items dropped because of claims.
-        repaired: u64,
-    },
+    /// It was the last: the vector has moved, and claims were settled.
+    Committed(Claimed),
     /// It is kept until the last one comes.
     Staged,
     /// Another delta is being staged and makes progress: offer it again later.
@@ -128,7 +125,8 @@ impl Incoming {
         Ok((incoming, staged))
     }
 
-    /// Takes a chunk: stages it, or commits where it is the last. `cut` is what claims are about.
+    /// Takes a chunk: stages it, or commits where it is the last. `cut` is what claims are about,
+    /// and `asked` what to do where they take away too much.
     ///
     /// # Errors
     /// The peer names events of ours that we never made, or the storage failed; nothing has
@@ -136,7 +134,7 @@ impl Incoming {
     pub(crate) fn take(
         &mut self,
         chunk: &Chunk,
-        cut: &VersionVector,
+        (cut, asked): (&VersionVector, MassRemoval),
         now_ms: u64,
     ) -> Result<Taken, Error> {
         self.check(chunk)?;
@@ -162,7 +160,7 @@ impl Incoming {
         if takes_place {
             self.staged = VersionVector::new();
         }
-        let taken = self.commit(chunk, cut, stages, takes_place)?;
+        let taken = self.commit(chunk, (cut, asked), stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
@@ -202,7 +200,7 @@ impl Incoming {
     fn commit(
         &mut self,
         chunk: &Chunk,
-        cut: &VersionVector,
+        (cut, asked): (&VersionVector, MassRemoval),
         stages: bool,
         takes_place: bool,
     ) -> Result<Taken, Error> {
@@ -247,15 +245,18 @@ impl Incoming {
                     (!stages).then(|| chunk.events.iter().map(|(dot, _)| *dot).collect());
                 batch.promote(&last.vector, fresh.as_ref())?;
             }
-            let repaired = drop_claimed(&mut batch, &last.claims, cut)?;
+            let mut change = space.changing(batch, clock);
+            let claims = Claims { peer, claims: &last.claims, cut };
+            let claimed = claims.settle(&mut change, asked, options)?;
+            (batch, clock) = (change.batch, change.clock);
             if stages {
                 // What is still ahead of the vector belongs to nothing any more.
                 batch.clear_staging()?;
-            } else if !batch.changed() && repaired == 0 {
-                return Ok((Taken::Committed { repaired }, None));
+            } else if !batch.changed() && claimed == Claimed::default() {
+                return Ok((Taken::Committed(claimed), None));
             }
             save_clock(batch.rows, &clock)?;
-            Ok((Taken::Committed { repaired }, Some(batch)))
+            Ok((Taken::Committed(claimed), Some(batch)))
         })?;
         guard.clock = clock;
         Ok(taken)
@@ -303,24 +304,4 @@ fn stage(
         }
     }
     batch.stage_items(items)
-}
-
-/// Drops what a peer that has seen it no longer holds; how many items.
-fn drop_claimed(
-    batch: &mut Batch<'_>,
-    claims: &[Claim],
-    cut: &VersionVector,
-) -> Result<u64, StorageError> {
-    let mut dropped = 0;
-    let base = batch.base.clone();
-    for claim in claims {
-        let mine =
-            digest::live_bits(batch.rows, batch.space, &base, cut, claim.origin, claim.block)?;
-        for seq in digest::seqs_of(claim.block, &digest::dead_of(&mine, &claim.bits)) {
-            let dot = Dot::new(claim.origin, seq);
-            batch.keep_in_trash(dot)?;
-            dropped += u64::from(batch.remove_dot(dot)?);
-        }
-    }
-    Ok(dropped)
 }

@@ -1,5 +1,6 @@
 //! How a space stands.
 
+use super::brake::Held;
 use super::space::{Space, Standing};
 use super::trash::Head;
 use crate::causal::{ReplicaId, VersionVector};
@@ -26,6 +27,8 @@ pub struct Status {
     pub staged: u64,
     /// Bytes of removal records kept for peers who were away.
     pub removal_log_bytes: u64,
+    /// What peers claim to be removed and is held back here.
+    pub held: Vec<Held>,
     /// Items in the trash: see [`Trash`](super::Trash).
     pub trash_items: u64,
     /// Their bytes.
@@ -55,6 +58,7 @@ impl Space {
             items: snapshot.state.items,
             staged: snapshot.state.staged,
             removal_log_bytes: snapshot.state.log_bytes,
+            held: self.held()?,
             trash_items: trash.count,
             trash_bytes: trash.bytes,
             commit: snapshot.state.commit,

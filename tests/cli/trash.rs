@@ -74,3 +74,48 @@ fn what_a_peer_took_away_is_listed_restored_and_thrown_away() {
     w.run("a", &["trash", "restore"]).fails(2, &["--all"]);
     w.run("none", &["trash", "list"]).fails(1, &["there is no store"]);
 }
+
+#[test]
+fn a_mass_removal_is_held_until_it_is_decided() {
+    let many: String = (0..1_500)
+        .map(|n| format!("{{\"op\":\"set.add\",\"key\":\"s\",\"elem\":\"{n}\"}}\n"))
+        .collect();
+    for decide in ["--allow-mass-removal", "--keep-mass-removal", "allow", "keep"] {
+        let w = World::new();
+        w.import("a", &many).ok();
+        take_all_away(&w, "a", "b");
+        let b = w.path("b").to_str().unwrap().to_owned();
+        let replica = w.json("b", &["status"])["replica"].as_str().unwrap().to_owned();
+        let held = w.run("a", &["sync", "--file", &b, "--json"]);
+        let report: Value = serde_json::from_str(&held.out).unwrap();
+        assert_eq!(report["each"][0]["held"]["items"], 1_500);
+        held.fails(1, &["1500 of 1500 items", &replica, "--allow-mass-removal", "rejoin decide"]);
+        let status = w.json("a", &["status"]);
+        assert_eq!(status["held"][0]["peer"], json!(replica));
+        assert_eq!((&status["held"][0]["items"], &status["items"]), (&json!(1_500), &json!(1_500)));
+        assert!(w.ok("a", &["status"]).contains("1500 of 1500 items, which"));
+
+        let synced = if decide.starts_with("--") {
+            w.json("a", &["sync", "--file", &b, decide])
+        } else {
+            let said = w.ok("a", &["decide", &replica, decide]);
+            assert_eq!(said, format!("the next sync with {replica}: {decide}\n"));
+            assert!(w.ok("a", &["status"]).contains(&format!("the next sync with it: {decide}")));
+            // The other may be the one that connects.
+            let a = w.path("a").to_str().unwrap().to_owned();
+            w.json("b", &["sync", "--file", &a])
+        };
+        assert_eq!(synced["converged"], true);
+        let items = if decide.ends_with("allow") || decide.contains("allow-") { 0 } else { 1_500 };
+        for store in ["a", "b"] {
+            let status = w.json(store, &["status"]);
+            assert_eq!((&status["items"], &status["held"]), (&json!(items), &json!([])));
+        }
+        assert_eq!(w.json("a", &["status"])["trash_items"], 1_500 - items);
+    }
+    let w = World::new();
+    w.run("a", &["sync", "--file", "b", "--keep-mass-removal", "--allow-mass-removal"])
+        .fails(2, &[]);
+    w.ok("a", &["put", "k", "v"]);
+    w.run("a", &["decide", "nobody", "keep"]).fails(1, &["no replica id"]);
+}

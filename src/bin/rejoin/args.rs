@@ -141,6 +141,20 @@ the exit code is 1; two stores apart may both write, and then get shows both.")]
 What is restored is written anew and reaches every store; nothing that stands is replaced."
     )]
     Trash(TrashCommand),
+    /// Decides what the next sync with a store does with a mass removal that is held back.
+    #[command(
+        after_help = "Where one store claims, without removal records, that very many items were removed, that
+is held back, and status says so. It is decided here for the next sync with that store, or
+by sync --allow-mass-removal or --keep-mass-removal for a sync of one's own.
+
+Example:
+  rejoin --store a.rejoin decide 5d41402abc4b2a76b9719d911017c592 keep"
+    )]
+    Decide {
+        /// The store's replica id, as status shows it.
+        peer: String,
+        decision: Decision,
+    },
     /// Reads JSON Lines and applies each, 10,000 lines a commit.
     #[command(after_help = "Each line is one of
   {\"op\":\"set.add\",\"key\":K,\"elem\":E}           set.remove, rw_set.add, rw_set.remove
@@ -179,6 +193,17 @@ RUST_LOG (such as debug or rejoin=debug) chooses what is told on standard error.
   rejoin --store b.rejoin sync --file a.rejoin"
     )]
     Sync(SyncArgs),
+}
+
+/// What becomes of a mass removal.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Decision {
+    /// Hold it back, as at first.
+    Hold,
+    /// Remove the items; they go to the trash.
+    Allow,
+    /// Write the items anew, so that they come to the other store too.
+    Keep,
 }
 
 /// What becomes of several siblings.
@@ -244,6 +269,12 @@ pub(crate) struct SyncArgs {
     /// The other store only receives: nothing is taken from it.
     #[arg(long)]
     pub(crate) receive_only: bool,
+    /// Removes what the other store claims to be removed, however much; it goes to the trash.
+    #[arg(long)]
+    pub(crate) allow_mass_removal: bool,
+    /// Writes what the other store claims to be removed anew, for both, and removes nothing.
+    #[arg(long, conflicts_with = "allow_mass_removal")]
+    pub(crate) keep_mass_removal: bool,
 }
 
 #[derive(Debug, Subcommand)]

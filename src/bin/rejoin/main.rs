@@ -68,6 +68,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Map(command) => types::map(&place, command, out),
         Command::Flag(command) => types::flag(&place, command, out),
         Command::Trash(command) => trash::trash(&place, command, out),
+        Command::Decide { peer, decision } => trash::decide(&place, peer, *decision, out),
         Command::Import { file } => import::import(&place, file, out),
         Command::Export => export::export(&place.read()?, out),
         Command::Serve(args) => serve::serve(&place, args, out),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rejoin::net::{NetOptions, SyncError, sync_url};
 use rejoin::session::{Report, Scope, Session, SessionOptions};
+use rejoin::space::MassRemoval;
 use rejoin::{Error, Store};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
@@ -11,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::args::SyncArgs;
 use crate::out::{Done, Failure, Out, note};
 use crate::serve::{runtime, trace};
+use crate::trash::{held_json, held_text};
 use crate::{Place, open};
 
 pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
@@ -21,6 +23,11 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
     };
     let mut options = NetOptions::default();
     options.session.receive_only = args.receive_only;
+    options.session.mass_removal = match (args.allow_mass_removal, args.keep_mass_removal) {
+        (true, _) => MassRemoval::Allow,
+        (_, true) => MassRemoval::Keep,
+        _ => MassRemoval::Hold,
+    };
     let store = place.store()?;
     // The name is checked before anybody is called.
     store.space(&place.space)?;
@@ -123,6 +130,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
                 "root": space.root.map(|root| root.to_string()),
                 "why": space.why.map(|why| why.to_string()),
                 "not_taken": space.not_taken,
+                "held": space.held.as_ref().map(held_json),
             })
         })
         .collect();
@@ -139,6 +147,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         "removals_sent": report.removals_sent,
         "removals_received": report.removals_received,
         "repaired": report.repaired,
+        "kept": report.kept,
         "root": root,
         "converged": converged,
         "each": each,
@@ -155,6 +164,10 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
     }
     if converged || error.is_some() {
         return Ok(());
+    }
+    if let Some((name, held)) = report.spaces.iter().find_map(|s| Some((&s.name, s.held.as_ref()?)))
+    {
+        return Err(Failure::new(format_args!("space {name:?}: held back: {}", held_text(held))));
     }
     let whys: Vec<_> = report
         .spaces

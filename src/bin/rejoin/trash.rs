@@ -1,14 +1,15 @@
-//! The trash of a space.
+//! What peers take away without records: the trash of a space, and the brake.
 
 use std::ops::ControlFlow;
 
+use rejoin::causal::ReplicaId;
 use rejoin::codec::{Cursor, Kind, unzigzag};
-use rejoin::space::{Item, Trashed};
+use rejoin::space::{Held, Item, MassRemoval, Trashed};
 use serde_json::{Value, json};
 
 use crate::Place;
-use crate::args::TrashCommand;
-use crate::out::{Done, Out};
+use crate::args::{Decision, TrashCommand};
+use crate::out::{Done, Failure, Out};
 use crate::text::{self, Element};
 
 /// The bytes of a timestamp in front of a register's value.
@@ -101,4 +102,58 @@ fn restore(place: &Place, which: impl FnMut(&Trashed) -> bool, out: &mut Out) ->
         _ => format!("; {standing} were there already, or something later was"),
     };
     out.result(&json, format_args!("restored {written} items{beside}"))
+}
+
+impl From<Decision> for MassRemoval {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Hold => Self::Hold,
+            Decision::Allow => Self::Allow,
+            Decision::Keep => Self::Keep,
+        }
+    }
+}
+
+pub(crate) fn decide(place: &Place, peer: &str, decision: Decision, out: &mut Out) -> Done {
+    let known: ReplicaId = peer.parse().map_err(|_| {
+        Failure::new(format_args!("{peer:?} is no replica id; status shows those that matter"))
+    })?;
+    place.read()?.decide(known, decision.into())?;
+    let json = json!({"op": "decide", "peer": peer, "decision": decided(decision.into())});
+    out.result(&json, format_args!("the next sync with {peer}: {}", decided(decision.into())))
+}
+
+const fn decided(decision: MassRemoval) -> &'static str {
+    match decision {
+        MassRemoval::Hold => "hold",
+        MassRemoval::Allow => "allow",
+        MassRemoval::Keep => "keep",
+    }
+}
+
+/// What is held back of one peer's claims.
+pub(crate) fn held_json(held: &Held) -> Value {
+    json!({
+        "peer": held.peer.to_string(),
+        "items": held.items,
+        "removed": held.removed,
+        "of": held.of,
+        "decision": decided(held.decision),
+    })
+}
+
+/// The same in words, with what to do.
+pub(crate) fn held_text(held: &Held) -> String {
+    let Held { peer, items, removed, of, decision, .. } = held;
+    let before = match removed {
+        0 => String::new(),
+        _ => format!(" after {removed} in the day before"),
+    };
+    let todo = match decision {
+        MassRemoval::Hold => format!(
+            "sync with --allow-mass-removal or --keep-mass-removal, or rejoin decide {peer} allow|keep"
+        ),
+        decision => format!("the next sync with it: {}", decided(*decision)),
+    };
+    format!("{items} of {of} items{before}, which {peer} claims to be removed; {todo}")
 }
