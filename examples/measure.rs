@@ -294,6 +294,7 @@ fn repair(folder: &Path) -> Result<()> {
     let forgetful = || {
         let mut options = Options::default();
         options.removal_log_bytes = 0;
+        options.brake_items = u64::MAX;
         options
     };
     let a = Store::open_with(folder.join("a"), forgetful())?;

@@ -189,6 +189,10 @@ pub enum PeerError {
         /// What was wrong.
         what: &'static str,
     },
+    /// The peer may only receive (`SessionOptions::receive_only`), and sent items, removals or
+    /// a vector that would have changed this replica. Nothing of it was taken.
+    #[error("the peer may only receive here, and sent something to be taken")]
+    ReceiveOnly,
     /// The peer speaks another version.
     #[error("the peer speaks version {theirs} of the protocol, this replica {ours}")]
     Version {

@@ -23,6 +23,13 @@ fn open(name: u8, options: Options) -> (Store, MemoryStorage) {
     (Store::on(Box::new(storage.clone()), options).unwrap(), storage)
 }
 
+/// One that drops what is claimed to be removed, however much.
+fn unbraked(name: u8) -> Store {
+    let mut options = options(name);
+    options.brake_items = u64::MAX;
+    Store::in_memory_with(options)
+}
+
 fn rows(storage: &MemoryStorage, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut rows = Vec::new();
     let all = KeyRange { from: &[], to: None };
@@ -113,10 +120,11 @@ fn one_that_was_away_resurrects_nothing_though_nobody_remembers() {
     let forgetful = |name| {
         let mut options = options(name);
         options.removal_log_bytes = 0;
+        options.brake_items = u64::MAX;
         open(name, options).0
     };
     let (a, b) = (forgetful(1), forgetful(2));
-    let away = store(3);
+    let away = unbraked(3);
     add_all(&a, count);
     main_of(&a).set("cart").add(&u32::MAX).unwrap();
     meet(&a, &away);
@@ -144,7 +152,7 @@ fn the_log_forgets_the_oldest_first() {
     let mut bounded = options(1);
     bounded.removal_log_bytes = limit;
     let (a, tables) = open(1, bounded);
-    let held = store(2);
+    let held = unbraked(2);
     add_all(&a, count);
     meet(&a, &held);
     for n in 0..count {

@@ -127,6 +127,14 @@ fn history(a: &Store, b: &Store) -> Result<(), Error> {
     here.delete("gone")?;
     b.space("other")?.counter("n").add(1)?;
     meet(b, a);
+    // One that forgets at once what it removed: that goes to the trash.
+    let mut forgets = options(9);
+    forgets.removal_log_bytes = 0;
+    let forgetful = Store::in_memory_with(forgets);
+    here.put("lost", "1", None)?;
+    meet(a, &forgetful);
+    main_of(&forgetful).delete("lost")?;
+    meet(a, &forgetful);
     here.counter("n").add(1)?;
     Ok(())
 }
@@ -147,6 +155,7 @@ fn holds_what_it_held(store: &Store) {
     let eggs = prices.map::<u8>(&"eggs".into()).unwrap().counter(&0).unwrap();
     assert_eq!(eggs.get().unwrap(), 3);
     assert!(space.kinds("gone").unwrap().is_empty());
+    assert!(space.kinds("lost").unwrap().is_empty());
     assert_eq!(store.space("other").unwrap().counter("n").get().unwrap(), 1);
 }
 
@@ -189,6 +198,8 @@ fn every_row_of_a_store() {
     let old = open(1, &old);
     assert_sound(&old);
     holds_what_it_held(&old);
+    let trash = main_of(&old).status().unwrap().trash_items;
+    assert_eq!(trash, 1);
     assert_eq!(format!("root {} -", main_of(&old).root().unwrap()), kept[0]);
     // It goes on: writes, with a peer of that time, with a new one.
     main_of(&old).counter("n").add(1).unwrap();

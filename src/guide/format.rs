@@ -80,7 +80,7 @@
 //! Seals are written before each sync, and a block that does not match its own belongs to no
 //! commit, or is damaged.
 //!
-//! In the database the storage keeps a table of its own, `rejoin`, and twelve for the store:
+//! In the database the storage keeps a table of its own, `rejoin`, and thirteen for the store:
 //!
 //! | row of `rejoin` | value |
 //! |---|---|
@@ -89,7 +89,7 @@
 //! | `replica` | 16 bytes: the name under which the store writes |
 //!
 //! In the others every key starts with the number that the space has in this store, 4 bytes,
-//! highest first (the number never travels), except in the first two tables and the last:
+//! highest first (the number never travels), except in `meta`, `spaces` and `touched`:
 //!
 //! | table | key after the number | value |
 //! |---|---|---|
@@ -115,6 +115,9 @@
 //! | `bases` | 0, hash of a vector (16) | the vector |
 //! | | 1, peer (16) | when last met (8), hash of the vector proven then (16) |
 //! | `touched` | commit of the store (8) | name of the space that it changed, and none after it; nothing where that was dropped |
+//! | `trash` | 0 | items, their bytes, number of the next: three varints |
+//! | | 1, number (8) | when it went, in milliseconds since 1970, a varint; peer (16), dot (24), place as bytes, past (a vector), payload |
+//! | | 2, peer (16) | decision about a mass removal (0 hold, 1 allow, 2 keep); items held, removed in the day before, in the space then: three varints; count, (hour since 1970, items removed in it) …, at most 24 |
 //!
 //! ```text
 //! removal := 00 ‖ count ‖ dot (24) …            exactly these, ascending
@@ -164,12 +167,12 @@
 //! A pipe carries whole frames in order; how they are told apart is the pipe's affair
 //! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
 //! highest first). A frame is a run of messages, each a tag byte and its fields. All but hello,
-//! opened, refuse and spaces begin with the number of the space they are about, a varint: even
+//! opened, refuse, spaces and takes nothing begin with the number of the space they are about, a varint: even
 //! where the connecting side opened it, odd where the other did.
 //!
 //! | tag | message | fields after the number |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, call, extension as bytes (none yet; at most 4096 are passed over) |
+//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, call, credentials as bytes (none yet; at most 4096 are passed over) |
 //! | 2 | opened | none: all spaces that the sender opens are open |
 //! | 3 | open | name as bytes, standing |
 //! | 4 | answer | standing |
@@ -182,9 +185,10 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
+//! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |
 //!
 //! Tags from 64 on are free for sessions that stay open.
 //!

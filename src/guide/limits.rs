@@ -26,7 +26,7 @@
 //! | commits remembered by number | 65,536 for each space | for those who follow changes |
 //! | peers with a remembered base | 64 for each space | any other peer is told the whole vector |
 //! | dots in one removal record | 64 | more of them travel as a prefix and its past |
-//! | what a hello may carry for later versions | 4 KiB | somebody unknown gets no more memory |
+//! | credentials in a hello, for later versions | 4 KiB | somebody unknown gets no more memory |
 //! | text of a refusal | 200 B | it is for people |
 //!
 //! Not of the format, so that peers may differ in them: four chunks are under way at a time in a
@@ -67,6 +67,9 @@
 //!
 //! let options = Options::default();
 //! assert_eq!(options.removal_log_bytes, 64 * MIB as u64); // removal records, each space
+//! assert_eq!(options.trash_bytes, 64 * MIB as u64); // what peers took away, each space
+//! assert_eq!(options.trash_age_ms, 7 * 86_400_000); // and for how long
+//! assert_eq!((options.brake_items, options.brake_percent), (1_000, 20)); // then removals are held
 //! assert_eq!(options.past_origins, 16); // origins in the past of what is written here
 //! assert_eq!(options.cache_bytes, 64 * MIB); // pages of the file in memory
 //! ```

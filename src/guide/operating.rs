@@ -124,6 +124,35 @@
 //! # Ok::<(), rejoin::Error>(())
 //! ```
 //!
+//! # Trash
+//! A version vector that covers an item which its sender no longer holds *is* a delete, though
+//! nobody says who meant it. Mostly somebody did, and a bounded log has forgotten the record; but
+//! a replica that lost its items looks the same. So what a peer takes away in this way goes to the
+//! [`Trash`](crate::space::Trash) of the space, on this store alone, for a week and up to 64 MiB.
+//! What the application removes or replaces, here or elsewhere with a record, does not.
+//!
+//! `rejoin trash list` shows it, `rejoin trash restore` writes it anew, which reaches every
+//! replica, `rejoin trash empty` throws it away.
+//!
+//! # A mass removal is held
+//! Where one peer's claims would so take away more than 1,000 items and more than a fifth of a
+//! space, counted over a day, they are held back: the session takes the news, ends with
+//! [`Why::Held`](crate::session::Why::Held), and names the peer and how many items; so does
+//! [`Space::status`](crate::Space::status). Others go on. What was deleted by an application is not
+//! held: it comes with removal records. So look at that peer first. Then decide:
+//!
+//! | | for one session | for the next one, whoever connects |
+//! |---|---|---|
+//! | the items are to go, into the trash | `sync --allow-mass-removal` | `rejoin decide PEER allow` |
+//! | the peer has lost them, and is to get them again | `sync --keep-mass-removal` | `rejoin decide PEER keep` |
+//!
+//! The second writes them anew, as a [restore](crate::space::Trash::restore) does, so decide it at one
+//! replica: each that keeps them adds to counters once more. What it is about is found anew by
+//! that session. In code: [`SessionOptions::mass_removal`](crate::session::SessionOptions::mass_removal),
+//! [`Space::decide`](crate::Space::decide).
+//!
+//! This guards against mistakes and damaged replicas, not against malice.
+//!
 //! # Size
 //! [`Space::status`](crate::Space::status) (`rejoin status --json`) says what grows:
 //!
@@ -132,6 +161,7 @@
 //! | `items` | what lives | when it is removed |
 //! | `removal_log_bytes` | what is removed | by itself: at most [`removal_log_bytes`](crate::Options::removal_log_bytes) for each space |
 //! | entries of `vector` | replicas that ever wrote | never |
+//! | `trash_bytes` | what peers took away without a record | by itself: after a week, and at most [`trash_bytes`](crate::Options::trash_bytes) for each space |
 //! | `staged` | a large delta under way, or cut | when the same peer goes on, or another takes its place |
 //! | spaces | names ever written to | by [`drop_space`](crate::Store::drop_space), here only |
 //! | `file_bytes` | all of it; freed pages are used again | by [`Store::compact`](crate::Store::compact) (`rejoin compact`) |
@@ -164,6 +194,9 @@
 //! this machine only, unless told `--insecure`; to other machines let it be reached through
 //! something that knows who is there, such as a tunnel over SSH or a private network, or a
 //! proxy that speaks TLS and asks for a password. The library itself speaks no TLS yet.
+//!
+//! `rejoin serve --receive-only` takes nothing from anybody: whoever connects gets what is there
+//! and changes nothing.
 //!
 //! A server is a replica like any other. It may be stopped at any time; what was cut goes on
 //! at the next session.

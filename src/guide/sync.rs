@@ -21,6 +21,7 @@
 //! | again | it is not, but one of us has news beyond the cut: send that, and prove again |
 //! | nodes | children of these nodes of my digest |
 //! | want vector, vector | I do not know the base that your vector goes on from; here is the whole of it |
+//! | takes nothing | right behind the hello: you only receive from me |
 //! | spaces | hashes of ranges of names, or short lists: what I have there, and how it stands |
 //! | give up, refuse | this space cannot be proven now; this session cannot go on |
 //!
@@ -185,8 +186,19 @@
 //! 2. A's claim leaves x out. B drops x.
 //! 3. The line is cut before y arrives. B shows neither.
 //!
+//! Where claims would take away very many items at once, they are held back until somebody
+//! decides: [`operating`](super::operating) tells when. The news is applied; the space ends unproven.
+//!
 //! A walk is tried three times, after which the two are said to differ for good
 //! ([`Diverged`](crate::session::Why::Diverged)): one event has two contents.
+//!
+//! # A side that only receives
+//! Where one side takes nothing from the other
+//! ([`SessionOptions::receive_only`](crate::session::SessionOptions::receive_only)), it says so right
+//! behind its hello. Of what it has not seen the other counts as having seen nothing, and sends
+//! no delta: the cut is the giving side's vector. Proof and walk are as ever; of the claims only
+//! those of the giving side count, and after one walk the two are left to differ
+//! ([`ReceiveOnly`](crate::session::Why::ReceiveOnly)). What comes nevertheless ends the session.
 //!
 //! # Many spaces
 //! Up to sixteen spaces are opened each time, so that their roots prove them equal. Of more, the

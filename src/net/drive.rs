@@ -96,10 +96,11 @@ impl Job {
         getrandom::fill(&mut nonce).map_err(|e| crate::storage::StorageError::MustReopen {
             reason: format!("the system gives no randomness: {e}"),
         })?;
-        match self.role {
-            Role::Connect => Session::connect(&self.store, self.scope.clone(), nonce),
-            Role::Accept => Ok(Session::accept(&self.store, nonce)),
-        }
+        let session = match self.role {
+            Role::Connect => Session::connect(&self.store, self.scope.clone(), nonce)?,
+            Role::Accept => Session::accept(&self.store, nonce),
+        };
+        Ok(session.with(self.options.session.clone()))
     }
 
     fn failed(&self, error: Error) -> NetError {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-/// How long to wait for what.
+use crate::session::SessionOptions;
+
+/// How long to wait for what, and what each session is told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct NetOptions {
@@ -15,6 +17,8 @@ pub struct NetOptions {
     pub idle_timeout: Duration,
     /// For the peer to take the last frame and to close: 2 seconds at first.
     pub close_timeout: Duration,
+    /// What each session is told.
+    pub session: SessionOptions,
 }
 
 impl Default for NetOptions {
@@ -24,6 +28,7 @@ impl Default for NetOptions {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(2),
+            session: SessionOptions::default(),
         }
     }
 }

@@ -30,6 +30,7 @@ const fn name(message: &Message) -> &'static str {
         Message::GiveUp { .. } => "give up",
         Message::Refuse { .. } => "refuse",
         Message::Spaces { .. } => "spaces",
+        Message::TakesNothing => "takes nothing",
     }
 }
 

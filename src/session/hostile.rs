@@ -2,9 +2,9 @@
 
 use super::message::{Message, Opened, Standing};
 use super::roll::Call;
-use super::{Report, Scope, Session};
+use super::{Report, Scope, Session, SessionOptions, Why};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
-use crate::codec::{Kind, Prefix, limits};
+use crate::codec::{Kind, Prefix, Put, limits};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError};
 use crate::space::{Chunk, Claim, Event, Last, Removal, Store, VectorHash};
@@ -315,4 +315,84 @@ fn claims_without_a_walk_delete_nothing() {
     assert!(matches!(error, Error::Peer(PeerError::Protocol { .. })), "{error}");
     assert_eq!(keys(&store), ["a"]);
     sound(&store);
+}
+
+/// The session options under which nothing is taken from the peer.
+fn receive_only() -> SessionOptions {
+    SessionOptions { receive_only: true, ..SessionOptions::default() }
+}
+
+#[test]
+fn a_peer_that_may_only_receive_changes_nothing_whatever_it_sends() {
+    let place = at("k").place().as_bytes().to_vec();
+    let own = |store: &Store| vector(&[(EVIL, 1), (store.replica(), 1)]);
+    let item = || Event::Item { place: place.clone(), past: vector(&[]), payload: vec![0; 9] };
+    let removal =
+        |store: &Store| Event::Removal(Removal::Dots(vec![Dot::new(store.replica(), Seq::new(1))]));
+    let event = |event| vec![(Dot::new(EVIL, Seq::new(1)), event)];
+    let make: [&dyn Fn(&Store) -> Chunk; 5] = [
+        &|store| chunk(event(item()), Some(Last { vector: own(store), claims: vec![] })),
+        &|store| chunk(event(removal(store)), Some(Last { vector: own(store), claims: vec![] })),
+        &|_| chunk(event(item()), None),
+        &|_| Chunk::default(),
+        &|store| Chunk {
+            last: Some(Last { vector: own(store), claims: vec![] }),
+            ..Chunk::default()
+        },
+    ];
+    for make in make {
+        for base in [None, Some(VectorHash([5; 16]))] {
+            let store = Store::in_memory();
+            put(&store, "a");
+            let before = store.space("main").unwrap().status().unwrap();
+            let mut session = Session::accept(&store, [2; 16]).with(receive_only());
+            // With a base that is not known here, the chunk comes before the vector does.
+            let theirs = Box::new(Standing { base, ..*standing(&own(&store)) });
+            let open = Message::Open { space: 0, name: "main".to_owned(), standing: theirs };
+            session.handle_frame(0, &frame(&[hello(), open])).unwrap();
+            drain(&mut session);
+            let error = send(&mut session, make(&store)).unwrap_err();
+            assert!(matches!(error, Error::Peer(PeerError::ReceiveOnly)), "{error}");
+            assert_eq!(store.space("main").unwrap().status().unwrap(), before);
+        }
+    }
+}
+
+#[test]
+fn claims_of_a_peer_that_may_only_receive_drop_nothing() {
+    let store = Store::in_memory();
+    put(&store, "a");
+    let before = store.space("main").unwrap().status().unwrap();
+    let theirs = vector(&[(store.replica(), 1)]);
+    let mut session = Session::accept(&store, [2; 16]).with(receive_only());
+    let open = Message::Open { space: 0, name: "main".to_owned(), standing: standing(&theirs) };
+    session.handle_frame(0, &frame(&[hello(), open])).unwrap();
+    drain(&mut session);
+    let proof = Message::Proof { space: 0, root: RootHash::from_bytes([7; 32]) };
+    session.handle_frame(0, &frame(core::slice::from_ref(&proof))).unwrap();
+    drain(&mut session);
+    let claim = Claim { origin: store.replica(), block: 0, bits: [0; 32] };
+    let last = Last { vector: vector(&[]), claims: vec![claim] };
+    send(&mut session, Chunk { last: Some(last), ..Chunk::default() }).unwrap();
+    drain(&mut session);
+    session.handle_frame(0, &frame(&[proof])).unwrap();
+    drain(&mut session);
+    session.handle_frame(0, &frame(&[Message::AllOpened])).unwrap();
+    drain(&mut session);
+    assert_eq!(store.space("main").unwrap().status().unwrap(), before);
+    let report = session.report();
+    assert_eq!(report.space("main").unwrap().why, Some(Why::ReceiveOnly));
+    assert_eq!(report.repaired, 0);
+}
+
+#[test]
+fn credentials_are_passed_over_and_bounded() {
+    for (bytes, refused) in [(1, false), (4096, false), (4097, true)] {
+        let store = Store::in_memory();
+        let mut hello = frame(&[hello()]);
+        assert_eq!(hello.pop(), Some(0), "no credentials are sent yet");
+        hello.put_bytes(&vec![0xcc; bytes]);
+        let taken = Session::accept(&store, [2; 16]).handle_frame(0, &hello);
+        assert_eq!(taken.is_err(), refused, "{bytes}");
+    }
 }

@@ -6,7 +6,7 @@
 //!
 //! | tag | message | fields |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), scope, call, extension bytes |
+//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), scope, call, credentials |
 //! | 2 | opened | |
 //! | 3 | open | space, name, standing |
 //! | 4 | answer | space, standing |
@@ -22,6 +22,11 @@
 //! | 14 | give up | space, reason |
 //! | 15 | refuse | text |
 //! | 16 | spaces | whether it goes on (1), ranges |
+//! | 17 | takes nothing | |
+//!
+//! Credentials are bytes in which a later version proves who speaks. None are sent yet, and who
+//! does not know them passes them over: they only ever add to what a peer may do, so unread they
+//! grant nothing.
 //!
 //! A call says how the spaces to open are found: 0 each side opens what it has, 1 and the
 //! name of a meeting (16) what was touched since, 2 the two compare. A range is: name at
@@ -47,8 +52,8 @@ use super::scope::Scope;
 pub const PROTOCOL_VERSION: u64 = 1;
 
 const MAGIC: &[u8; 6] = b"rejoin";
-/// Bytes that a hello may carry for things to come, such as proof of who speaks.
-const EXTENSION_BYTES: usize = 4096;
+/// Bytes of the credentials in a hello.
+const CREDENTIAL_BYTES: usize = 4096;
 /// Bytes of the text of a refusal.
 const REFUSAL_BYTES: usize = 200;
 
@@ -76,22 +81,68 @@ pub(super) struct Opened {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    Hello { replica: ReplicaId, nonce: [u8; 16], scope: Scope, call: Call },
+    Hello {
+        replica: ReplicaId,
+        nonce: [u8; 16],
+        scope: Scope,
+        call: Call,
+    },
     AllOpened,
-    Open { space: u64, name: String, standing: Box<Standing> },
-    Answer { space: u64, standing: Box<Standing> },
-    Same { space: u64 },
-    WantVector { space: u64 },
-    Vector { space: u64, vector: VersionVector },
-    Chunk { space: u64, chunk: Box<Chunk> },
-    Taken { space: u64, chunks: u64 },
-    Proof { space: u64, root: RootHash },
-    Proven { space: u64 },
-    Again { space: u64 },
-    Nodes { space: u64, opened: Vec<Opened>, blocks: Vec<(ReplicaId, u64)> },
-    GiveUp { space: u64, why: Why },
-    Refuse { reason: String },
-    Spaces { last: bool, ranges: Vec<Range> },
+    Open {
+        space: u64,
+        name: String,
+        standing: Box<Standing>,
+    },
+    Answer {
+        space: u64,
+        standing: Box<Standing>,
+    },
+    Same {
+        space: u64,
+    },
+    WantVector {
+        space: u64,
+    },
+    Vector {
+        space: u64,
+        vector: VersionVector,
+    },
+    Chunk {
+        space: u64,
+        chunk: Box<Chunk>,
+    },
+    Taken {
+        space: u64,
+        chunks: u64,
+    },
+    Proof {
+        space: u64,
+        root: RootHash,
+    },
+    Proven {
+        space: u64,
+    },
+    Again {
+        space: u64,
+    },
+    Nodes {
+        space: u64,
+        opened: Vec<Opened>,
+        blocks: Vec<(ReplicaId, u64)>,
+    },
+    GiveUp {
+        space: u64,
+        why: Why,
+    },
+    Refuse {
+        reason: String,
+    },
+    Spaces {
+        last: bool,
+        ranges: Vec<Range>,
+    },
+    /// Whoever says it takes nothing from the peer: it need not send anything to be taken.
+    TakesNothing,
 }
 
 impl Message {
@@ -107,7 +158,7 @@ impl Message {
                 call.encode(out);
                 out.put_bytes(&[]);
             }
-            Self::AllOpened => {}
+            Self::AllOpened | Self::TakesNothing => {}
             Self::Open { space, name, standing } => {
                 out.put_varint(*space);
                 out.put_bytes(name.as_bytes());
@@ -189,6 +240,7 @@ impl Message {
             Self::GiveUp { .. } => 14,
             Self::Refuse { .. } => 15,
             Self::Spaces { .. } => 16,
+            Self::TakesNothing => 17,
         }
     }
 
@@ -231,6 +283,7 @@ impl Message {
             14 => Self::GiveUp { space: cursor.varint()?, why: Why::of_number(cursor.u8()?) },
             15 => Self::Refuse { reason: text(cursor, REFUSAL_BYTES)? },
             16 => Self::Spaces { last: !present(cursor)?, ranges: take_ranges(cursor)? },
+            17 => Self::TakesNothing,
             other => return Err(here.wrong(Problem::UnknownTag { found: other.into() })),
         })
     }
@@ -248,7 +301,7 @@ impl Message {
         }
         let (replica, nonce) = (cursor.replica()?, cursor.array()?);
         let (scope, call) = (Scope::decode(cursor)?, Call::decode(cursor)?);
-        cursor.bytes(EXTENSION_BYTES)?;
+        cursor.bytes(CREDENTIAL_BYTES)?;
         Ok(Self::Hello { replica, nonce, scope, call })
     }
 }

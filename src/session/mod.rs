@@ -85,6 +85,7 @@ mod drawn;
 #[cfg(test)]
 mod hostile;
 mod message;
+mod options;
 mod ranges;
 mod report;
 mod roll;
@@ -99,6 +100,7 @@ mod vectors;
 mod walk;
 
 pub use message::PROTOCOL_VERSION;
+pub use options::SessionOptions;
 pub use report::{Report, SpaceReport, Why};
 pub use scope::Scope;
 pub use session::Session;

@@ -2,6 +2,9 @@
 
 use crate::causal::ReplicaId;
 use crate::digest::RootHash;
+use crate::space::Held;
+#[cfg(doc)]
+use crate::space::MassRemoval;
 
 /// What a session did, in all its spaces together and in each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +34,9 @@ pub struct Report {
     /// Items dropped here because a walk of the digests showed that the peer, who had
     /// seen them, no longer held them.
     pub repaired: u64,
+    /// Items written anew here although the peer, who had seen them, no longer held them:
+    /// because that was decided ([`MassRemoval::Keep`]).
+    pub kept: u64,
     /// What became of each space, in the order in which they were opened.
     pub spaces: Vec<SpaceReport>,
     /// Whether the session ran to its end.
@@ -61,6 +67,11 @@ pub struct SpaceReport {
     pub root: Option<RootHash>,
     /// Why it is not proven equal; none where it is.
     pub why: Option<Why>,
+    /// Whether the side that may only receive has seen events that the other has not, and
+    /// which were not taken: then what is proven equal is what the giving side has seen.
+    pub not_taken: bool,
+    /// What is held back here of what the peer claims.
+    pub held: Option<Held>,
 }
 
 /// Why a space is not proven equal.
@@ -75,6 +86,14 @@ pub enum Why {
     /// The two go on differing after what can be repaired was: one dot has two contents, or
     /// a side does not tell the truth.
     Diverged,
+    /// One side takes nothing from the other ([`SessionOptions::receive_only`]), which goes on
+    /// differing: it removed or replaced, on its own, some of what the giving side holds.
+    ///
+    /// [`SessionOptions::receive_only`]: super::SessionOptions::receive_only
+    ReceiveOnly,
+    /// One side claims that very many items were removed, without records of that, and the
+    /// other holds this back until somebody decides: see [`MassRemoval`].
+    Held,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -85,6 +104,8 @@ impl Why {
             Self::Unfinished => 1,
             Self::Displaced => 2,
             Self::Diverged => 3,
+            Self::ReceiveOnly => 4,
+            Self::Held => 5,
             Self::Unknown => 0,
         }
     }
@@ -94,6 +115,8 @@ impl Why {
             1 => Self::Unfinished,
             2 => Self::Displaced,
             3 => Self::Diverged,
+            4 => Self::ReceiveOnly,
+            5 => Self::Held,
             _ => Self::Unknown,
         }
     }
@@ -105,6 +128,12 @@ impl core::fmt::Display for Why {
             Self::Unfinished => "the session did not run to its end",
             Self::Displaced => "another session took over what this one was staging",
             Self::Diverged => "the replicas go on differing: one event has two contents",
+            Self::ReceiveOnly => {
+                "the side that only receives has changed what it received, and nothing is taken from it"
+            }
+            Self::Held => {
+                "one side claims, without removal records, that very many items were removed, and the other holds that back until somebody decides"
+            }
             Self::Unknown => "for a reason that only a newer version knows",
         })
     }

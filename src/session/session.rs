@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::message::Message;
+use super::options::{OneWay, SessionOptions};
 use super::report::{Report, SpaceReport, Why};
 use super::roll::Roll;
 use super::scope::Scope;
@@ -25,8 +26,13 @@ pub struct Session {
     store: Store,
     opener: bool,
     nonce: [u8; 16],
+    options: SessionOptions,
     peer: Option<Peer>,
     hello_sent: bool,
+    /// Whether the peer is still to be told that nothing is taken from it.
+    to_tell: bool,
+    /// Whether the peer's hello was the last message that came.
+    just_met: bool,
     roll: Roll,
     next_id: u64,
     spaces: BTreeMap<u64, SpaceSync>,
@@ -68,8 +74,11 @@ impl Session {
             store: store.clone(),
             opener,
             nonce,
+            options: SessionOptions::default(),
             peer: None,
             hello_sent: false,
+            to_tell: false,
+            just_met: false,
             roll,
             next_id: u64::from(!opener),
             spaces: BTreeMap::new(),
@@ -85,6 +94,14 @@ impl Session {
             asked: false,
             report: Report::default(),
         }
+    }
+
+    /// The session with these options: to be said before its first frame.
+    #[must_use]
+    pub fn with(mut self, options: SessionOptions) -> Self {
+        self.to_tell = options.receive_only;
+        self.options = options;
+        self
     }
 
     /// The most bytes that the next frame from the peer may have.
@@ -122,6 +139,8 @@ impl Session {
                 name: sync.name().to_owned(),
                 root: None,
                 why: Some(Why::Unfinished),
+                not_taken: sync.not_taken,
+                held: sync.held,
             });
         }
     }
@@ -152,11 +171,19 @@ impl Session {
         {
             return protocol("something before the hello");
         }
+        let just_met = core::mem::take(&mut self.just_met);
         let space = match &message {
             Message::Hello { .. } if self.peer.is_some() => return protocol("a second hello"),
             Message::Hello { .. } => return self.take_hello(message),
             Message::Refuse { reason } => {
                 return Err(PeerError::Refused { reason: reason.clone() }.into());
+            }
+            Message::TakesNothing if !just_met => {
+                return protocol("a word about what is taken that comes too late");
+            }
+            Message::TakesNothing => {
+                self.peer.iter_mut().for_each(|peer| peer.one_way.there = true);
+                return Ok(());
             }
             Message::AllOpened => return self.roll.take_all_opened(&self.store),
             Message::Spaces { .. } => return self.take_spaces(message),
@@ -191,7 +218,10 @@ impl Session {
             true => walk::short_key(&self.nonce, &nonce),
             false => walk::short_key(&nonce, &self.nonce),
         };
-        self.peer = Some(Peer { replica, key });
+        let one_way = OneWay { here: self.options.receive_only, there: false };
+        let mass_removal = self.options.mass_removal;
+        self.peer = Some(Peer { replica, key, one_way, mass_removal });
+        self.just_met = true;
         self.report.peer = Some(replica);
         self.roll.take_hello(&self.store, (replica, &key), scope, call)
     }
@@ -328,6 +358,9 @@ impl Session {
             let (replica, nonce) = (self.store.replica(), self.nonce);
             return Ok(Some(Message::Hello { replica, nonce, scope, call }));
         }
+        if core::mem::take(&mut self.to_tell) {
+            return Ok(Some(Message::TakesNothing));
+        }
         if let Some(message) = self.roll.poll() {
             return Ok(Some(message));
         }
@@ -364,8 +397,10 @@ impl Session {
         if let Some(sync) = self.spaces.remove(&id) {
             let name = sync.name().to_owned();
             self.waiting.remove(&id);
-            self.roll.note_end(&name, end.is_ok(), sync.touched);
-            self.report.spaces.push(SpaceReport { name, root: end.ok(), why: end.err() });
+            // Equal at what one of the two has seen is not equal.
+            self.roll.note_end(&name, end.is_ok() && !sync.not_taken, sync.touched);
+            let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);
+            self.report.spaces.push(SpaceReport { name, root, why, not_taken, held });
         }
     }
 

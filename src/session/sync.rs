@@ -26,12 +26,13 @@ mod proof;
 use std::collections::VecDeque;
 
 use super::message::{Message, Standing};
+use super::options::OneWay;
 use super::report::{Report, Why};
 use crate::causal::{Causality, ReplicaId, VersionVector};
 use crate::codec::limits;
 use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
-use crate::space::{Incoming, Outgoing, Space, VectorHash, check_own_future};
+use crate::space::{Held, Incoming, MassRemoval, Outgoing, Space, VectorHash, check_own_future};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -51,6 +52,8 @@ pub(super) struct Around<'a> {
     pub(super) now_ms: u64,
     pub(super) peer: ReplicaId,
     pub(super) key: &'a [u8; 32],
+    pub(super) one_way: OneWay,
+    pub(super) mass_removal: MassRemoval,
     pub(super) report: &'a mut Report,
     /// Chunks sent and not yet taken, in the whole session.
     pub(super) under_way: &'a mut u64,
@@ -63,7 +66,8 @@ impl<'a> Around<'a> {
         report: &'a mut Report,
         under_way: &'a mut u64,
     ) -> Self {
-        Self { now_ms, peer: peer.replica, key: &peer.key, report, under_way }
+        let Peer { replica, ref key, one_way, mass_removal } = *peer;
+        Self { now_ms, peer: replica, key, one_way, mass_removal, report, under_way }
     }
 }
 
@@ -72,6 +76,8 @@ pub(super) struct Peer {
     pub(super) replica: ReplicaId,
     /// Shortens hashes in this session.
     pub(super) key: [u8; 32],
+    pub(super) one_way: OneWay,
+    pub(super) mass_removal: MassRemoval,
 }
 
 /// How a space ended.
@@ -115,6 +121,13 @@ pub(super) struct SpaceSync {
     /// Of the space, before anything was said of how it stands.
     generation: u64,
     opener: bool,
+    one_way: OneWay,
+    /// Whether the side that only receives has seen events which the other has not.
+    pub(super) not_taken: bool,
+    /// What is held back here of what the peer claims.
+    pub(super) held: Option<Held>,
+    /// Whether items were written anew that the peer is still to get.
+    kept: bool,
     phase: Phase,
     /// What this side declared at first.
     mine: VersionVector,
@@ -205,6 +218,10 @@ impl SpaceSync {
             generation: space.generation(),
             space,
             opener,
+            one_way: OneWay::default(),
+            not_taken: false,
+            held: None,
+            kept: false,
             phase: Phase::Opening,
             mine: VersionVector::new(),
             offered: None,
@@ -266,6 +283,7 @@ impl SpaceSync {
 
     /// Learns how the space stands at the peer.
     fn learn(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
+        self.one_way = around.one_way;
         let own = self.space.store().replica();
         let staged = theirs.staged.clone().filter(|(peer, _)| *peer == own).map(|(_, upto)| upto);
         let base = match theirs.base {
@@ -299,12 +317,13 @@ impl SpaceSync {
         staged: Option<VersionVector>,
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
+        let (mine, theirs) = self.what_counts(theirs);
         check_own_future(&self.space, theirs.get(self.space.replica()))?;
-        let order = self.mine.compare(&theirs);
+        let order = mine.compare(&theirs);
         // Where the opener had to ask for the vector, the whole delta of the answerer, who
         // had not, may have come before it.
         self.theirs.join(&theirs);
-        self.cut.join(&self.mine);
+        self.cut.join(&mine);
         self.cut.join(&theirs);
         let outgoing = Outgoing::new(&self.theirs, &staged.unwrap_or_default(), self.generation);
         #[cfg(rejoin_faults)]
@@ -319,6 +338,16 @@ impl SpaceSync {
         self.maybe_prove(around)
     }
 
+    /// The two vectors as far as they count: of what the giving side does not take the other
+    /// has seen nothing.
+    fn what_counts(&mut self, theirs: VersionVector) -> (VersionVector, VersionVector) {
+        let both = theirs.meet(&self.mine);
+        let OneWay { here, there } = self.one_way;
+        self.not_taken = here && both != theirs || there && both != self.mine;
+        let mine = if there { both.clone() } else { self.mine.clone() };
+        (mine, if here { both } else { theirs })
+    }
+
     fn finish(
         &mut self,
         around: &mut Around<'_>,
@@ -326,6 +355,7 @@ impl SpaceSync {
         root: RootHash,
     ) -> Result<(), Error> {
         self.space.save_base(around.peer, &common)?;
+        self.space.forget_held(around.peer)?;
         // Claims change what lives and leave the vector as it is.
         self.touched = self.space.touched_at(&common)?.filter(|now| *now == self.touched_then);
         self.end_with(around, Ok(root));
@@ -436,7 +466,10 @@ impl SpaceSync {
             Sending::Claims(blocks) => blocks.as_slice(),
             Sending::Delta | Sending::News => &[],
         };
-        let chunk = outgoing.next(&self.space, &self.theirs, blocks, &self.cut)?;
+        let chunk = match self.one_way.there {
+            true => outgoing.only_claims(&self.space, blocks, &self.cut)?,
+            false => outgoing.next(&self.space, &self.theirs, blocks, &self.cut)?,
+        };
         let (items, removals) = chunk.counts();
         around.report.items_sent += items;
         around.report.removals_sent += removals;

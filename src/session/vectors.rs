@@ -80,6 +80,9 @@ fn messages() -> Vec<(String, Message)> {
         ("spaces_listed", Message::Spaces { last: true, ranges: few }),
         ("spaces_hashed", Message::Spaces { last: false, ranges: many }),
         ("spaces_equal", Message::Spaces { last: true, ranges: vec![] }),
+        ("takes_nothing", Message::TakesNothing),
+        ("give_up_receive_only", Message::GiveUp { space: 0, why: Why::ReceiveOnly }),
+        ("give_up_held", Message::GiveUp { space: 0, why: Why::Held }),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()
@@ -113,7 +116,7 @@ fn leaves_something_out(message: &Message) -> bool {
 fn vectors_of_messages() {
     let made = messages();
     let tags: std::collections::BTreeSet<u8> = made.iter().map(|(_, m)| encoded(m)[0]).collect();
-    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
     let vectors: Vec<Vector> = made
         .iter()
         .map(|(name, message)| (name.clone(), format!("{message:?}"), encoded(message)))

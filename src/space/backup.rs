@@ -17,6 +17,7 @@
 //! | removals, their ages | what helps peers who were away; the ages are numbers of commits, which go on |
 //! | commits | a cursor of the original means the same commit here, up to the backup |
 //! | digest | hashes and marks of the rows copied beside it |
+//! | trash | what was taken away before the moment can be restored in the copy as here |
 //! | bases | vectors by their own hash; each was proven before this moment, so the copy's vector is not below |
 //!
 //! Name and nonce stand in none of them: the file has its own.

@@ -16,6 +16,7 @@ use super::rows::{
     PASS_ROWS, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key, dot_value,
     item_key, item_value, numbered_key, range, space_key, split_dot_value, vector_key,
 };
+use super::trash::Trashing;
 use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
@@ -48,6 +49,7 @@ pub(super) struct Batch<'t> {
     removals: Runs,
     /// The commit that this batch becomes part of touched the space before.
     touched: bool,
+    pub(super) trash: Trashing,
 }
 
 impl<'t> Batch<'t> {
@@ -69,6 +71,7 @@ impl<'t> Batch<'t> {
             dots: Runs::default(),
             removals: Runs::default(),
             touched: false,
+            trash: Trashing::default(),
         }
     }
 
@@ -241,7 +244,7 @@ impl<'t> Batch<'t> {
 
     /// Whether anything happened that must be kept.
     pub(super) fn changed(&self) -> bool {
-        !self.risen.is_empty()
+        !self.risen.is_empty() || self.trash.changed()
     }
 
     /// Writes what is kept once a commit: vector, digest marks, commit and log rows, state.
@@ -274,6 +277,7 @@ impl<'t> Batch<'t> {
         if let Some(old) = number.checked_sub(limits::COMMITS) {
             self.rows.delete(Table::Commits, &numbered_key(self.space, old))?;
         }
+        self.trash.finish(self.rows, self.space)?;
         self.rows.put(Table::States, &space_key(self.space), &self.state.to_row())?;
         Ok(Finished { commit: number, risen: self.risen })
     }

@@ -5,6 +5,7 @@ use super::rows::{
     space_key, split_dot_value, split_item_key,
 };
 use super::store::{Store, number_of};
+use super::trash::{self, Head};
 use crate::causal::VersionVector;
 use crate::codec::Place;
 use crate::digest::{self, ItemHash};
@@ -208,10 +209,14 @@ impl Check<'_> {
 
     fn counts(&mut self) -> Result<(), StorageError> {
         let kept = read_state(self.rows, self.space)?;
+        let trash = Head::read(self.rows, self.space)?;
+        let (trashed, trash_bytes) = trash::count(self.rows, self.space)?;
         let pairs = [
             ("live items", kept.items, self.found.items),
             ("staged rows", kept.staged, self.found.staged),
             ("bytes of removal records", kept.log_bytes, self.found.log_bytes),
+            ("items in the trash", trash.count, trashed),
+            ("bytes in the trash", trash.bytes, trash_bytes),
         ];
         for (what, kept, found) in pairs {
             if kept != found {

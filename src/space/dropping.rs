@@ -25,7 +25,7 @@ const DROPPED_KEY: &[u8] = b"dropped/";
 const NAMES_KEY: &[u8] = b"names/";
 
 /// The tables whose keys begin with the number of a space.
-const OF_SPACES: [Table; 9] = [
+const OF_SPACES: [Table; 10] = [
     Table::Items,
     Table::Dots,
     Table::Removals,
@@ -35,6 +35,7 @@ const OF_SPACES: [Table; 9] = [
     Table::Digest,
     Table::Bases,
     Table::States,
+    Table::Trash,
 ];
 
 fn names_key(space: &str) -> Vec<u8> {

@@ -67,6 +67,7 @@
 mod backup;
 mod bases;
 mod batch;
+mod brake;
 mod catalog;
 mod change;
 mod check;
@@ -89,6 +90,7 @@ mod status;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+mod trash;
 mod tx;
 #[cfg(test)]
 pub(crate) mod vectors;
@@ -97,6 +99,7 @@ mod write;
 mod writer;
 
 pub(crate) use bases::VectorHash;
+pub(crate) use brake::Claimed;
 pub(crate) use catalog::Leaf;
 pub(crate) use chunk::Chunk;
 #[cfg(test)]
@@ -109,6 +112,7 @@ pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future}
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use backup::BackupReport;
+pub use brake::{Held, MassRemoval};
 pub use check::CheckReport;
 pub use condition::{Condition, Outcome};
 pub use handles::{
@@ -124,5 +128,6 @@ pub use space::Space;
 pub(crate) use space::touched;
 pub use status::Status;
 pub use store::Store;
+pub use trash::{Restored, Trash, Trashed};
 pub use tx::{Reads, Tx, Writes};
 pub use view::Snapshot;

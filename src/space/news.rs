@@ -103,29 +103,44 @@ impl Outgoing {
         let mut chunk = reading.chunk;
         self.cursor.join(&chunk.upto);
         if self.cursor.covers(&snapshot.vector) {
-            let mut claims = Vec::new();
-            if let Some(number) = early.space {
-                for (origin, block) in blocks {
-                    let bits = digest::live_bits(
-                        &*early.rows,
-                        number,
-                        &early.vector,
-                        cut,
-                        *origin,
-                        *block,
-                    )?;
-                    claims.push(Claim { origin: *origin, block: *block, bits });
-                }
-            }
+            let claims = claims_on(early, blocks, cut)?;
             chunk.last = Some(Last { vector: vector.beyond(told), claims });
         }
         Ok(chunk)
+    }
+
+    /// The one chunk of a side from which nothing is taken: claims, which show the peer the
+    /// blocks that it should make claims on.
+    pub(crate) fn only_claims(
+        &self,
+        space: &Space,
+        blocks: &[(ReplicaId, u64)],
+        cut: &VersionVector,
+    ) -> Result<Chunk, Error> {
+        let claims = claims_on(&space.snapshot_to_show(self.generation)?, blocks, cut)?;
+        let vector = VersionVector::new();
+        Ok(Chunk { last: Some(Last { vector, claims }), ..Chunk::default() })
     }
 
     /// Whether our vector has anything beyond what was sent.
     pub(crate) fn behind(&self, space: &Space) -> Result<bool, Error> {
         Ok(!self.cursor.covers(&space.snapshot()?.vector))
     }
+}
+
+/// What is live of some blocks at a cut.
+fn claims_on(
+    snapshot: &Snapshot,
+    blocks: &[(ReplicaId, u64)],
+    cut: &VersionVector,
+) -> Result<Vec<Claim>, StorageError> {
+    let Some(number) = snapshot.space else { return Ok(Vec::new()) };
+    let claim = |&(origin, block): &(ReplicaId, u64)| {
+        let (rows, vector) = (&*snapshot.rows, &snapshot.vector);
+        let bits = digest::live_bits(rows, number, vector, cut, origin, block)?;
+        Ok(Claim { origin, block, bits })
+    };
+    blocks.iter().map(claim).collect()
 }
 
 /// Rows by dot, and up to which seq these are all.

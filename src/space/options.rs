@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::codec::limits::{CHUNK_BYTES, CHUNK_EVENTS, KIB, MIB, PAST_ORIGINS};
 
+/// A day in milliseconds.
+const DAY_MS: u64 = 86_400_000;
+
 /// Milliseconds since 1970, as the application's clock has them.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -23,6 +26,17 @@ pub struct Options {
     /// Bytes of removal records kept for each space, 64 MiB at first. What a log has
     /// forgotten costs a later session a walk of the digest, and nothing is lost.
     pub removal_log_bytes: u64,
+    /// Bytes kept for each space of what peers took away without a removal record, 64 MiB at
+    /// first: see [`Trash`](super::Trash). 0 keeps nothing.
+    pub trash_bytes: u64,
+    /// For how long it is kept, in milliseconds, a week at first. 0 keeps nothing.
+    pub trash_age_ms: u64,
+    /// Where one peer's claims would take away more items of a space than this in a day,
+    /// 1,000 at first, and more than
+    pub brake_items: u64,
+    /// this part of the space, in percent, 20 at first, they are held until somebody
+    /// decides: see [`MassRemoval`](super::MassRemoval).
+    pub brake_percent: u8,
     /// Origins kept in the past of an item, 16 at first. A past is an optimisation too.
     pub past_origins: usize,
     /// Bytes of the file's pages kept in memory, 64 MiB at first; up to 4 MiB of their
@@ -81,6 +95,10 @@ impl Options {
             clock,
             entropy,
             removal_log_bytes: 64 * MIB as u64,
+            trash_bytes: 64 * MIB as u64,
+            trash_age_ms: 7 * DAY_MS,
+            brake_items: 1_000,
+            brake_percent: 20,
             past_origins: PAST_ORIGINS,
             cache_bytes: 64 * MIB,
             fresh_id: false,
@@ -112,6 +130,10 @@ impl core::fmt::Debug for Options {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Options")
             .field("removal_log_bytes", &self.removal_log_bytes)
+            .field("trash_bytes", &self.trash_bytes)
+            .field("trash_age_ms", &self.trash_age_ms)
+            .field("brake_items", &self.brake_items)
+            .field("brake_percent", &self.brake_percent)
             .field("past_origins", &self.past_origins)
             .field("cache_bytes", &self.cache_bytes)
             .field("fresh_id", &self.fresh_id)

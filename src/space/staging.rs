@@ -15,14 +15,15 @@ use std::sync::atomic::Ordering;
 use hashbrown::HashSet;
 
 use super::batch::{Batch, Staging};
-use super::chunk::{Chunk, Claim, Event};
+use super::brake::{Claimed, Claims, MassRemoval};
+use super::chunk::{Chunk, Event};
 use super::handles::split_stamp;
 use super::rows::{Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
+use super::trash::Taker;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, place};
-use crate::digest;
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::{Durability, StorageError};
@@ -85,11 +86,8 @@ impl Drop for Incoming {
 /// What became of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It was the last: the vector has moved; so many items were dropped by claims.
-    Committed {
-        /// Items dropped because of claims.
-        repaired: u64,
-    },
+    /// It was the last: the vector has moved, and claims were settled.
+    Committed(Claimed),
     /// It is kept until the last one comes.
     Staged,
     /// Another delta is being staged and makes progress: offer it again later.
@@ -127,7 +125,8 @@ impl Incoming {
         Ok((incoming, staged))
     }
 
-    /// Takes a chunk: stages it, or commits where it is the last. `cut` is what claims are about.
+    /// Takes a chunk: stages it, or commits where it is the last. `cut` is what claims are about,
+    /// and `asked` what to do where they take away too much.
     ///
     /// # Errors
     /// The peer names events of ours that we never made, or the storage failed; nothing has
@@ -135,7 +134,7 @@ impl Incoming {
     pub(crate) fn take(
         &mut self,
         chunk: &Chunk,
-        cut: &VersionVector,
+        (cut, asked): (&VersionVector, MassRemoval),
         now_ms: u64,
     ) -> Result<Taken, Error> {
         self.check(chunk)?;
@@ -161,13 +160,21 @@ impl Incoming {
         if takes_place {
             self.staged = VersionVector::new();
         }
-        let taken = self.commit(chunk, cut, stages, takes_place)?;
+        let taken = self.commit(chunk, (cut, asked), stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
             *lock(&self.space.shared.feeder) = None;
         }
         Ok(taken)
+    }
+
+    /// Whether a chunk ends a delta and brings nothing that this replica has not seen.
+    pub(crate) fn has_all(&self, chunk: &Chunk) -> Result<bool, Error> {
+        let Some(last) = &chunk.last else { return Ok(false) };
+        let seen = self.space.snapshot()?.vector;
+        let has_seen = seen.covers(&chunk.upto) && seen.covers(&last.vector);
+        Ok(chunk.events.is_empty() && has_seen)
     }
 
     /// Refuses events in our name that we never made, and a delta whose end does not
@@ -193,7 +200,7 @@ impl Incoming {
     fn commit(
         &mut self,
         chunk: &Chunk,
-        cut: &VersionVector,
+        (cut, asked): (&VersionVector, MassRemoval),
         stages: bool,
         takes_place: bool,
     ) -> Result<Taken, Error> {
@@ -212,7 +219,9 @@ impl Incoming {
         let wall_ms = space.store.shared.now_ms();
         let peer = self.peer;
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
+        let options = &space.store.shared.options;
         let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
+            batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
                 batch.clear_staging()?;
                 batch.state.staging_peer = Some(peer);
@@ -236,15 +245,18 @@ impl Incoming {
                     (!stages).then(|| chunk.events.iter().map(|(dot, _)| *dot).collect());
                 batch.promote(&last.vector, fresh.as_ref())?;
             }
-            let repaired = drop_claimed(&mut batch, &last.claims, cut)?;
+            let mut change = space.changing(batch, clock);
+            let claims = Claims { peer, claims: &last.claims, cut };
+            let claimed = claims.settle(&mut change, asked, options)?;
+            (batch, clock) = (change.batch, change.clock);
             if stages {
                 // What is still ahead of the vector belongs to nothing any more.
                 batch.clear_staging()?;
-            } else if !batch.changed() && repaired == 0 {
-                return Ok((Taken::Committed { repaired }, None));
+            } else if !batch.changed() && claimed == Claimed::default() {
+                return Ok((Taken::Committed(claimed), None));
             }
             save_clock(batch.rows, &clock)?;
-            Ok((Taken::Committed { repaired }, Some(batch)))
+            Ok((Taken::Committed(claimed), Some(batch)))
         })?;
         guard.clock = clock;
         Ok(taken)
@@ -292,22 +304,4 @@ fn stage(
         }
     }
     batch.stage_items(items)
-}
-
-/// Drops what a peer that has seen it no longer holds; how many items.
-fn drop_claimed(
-    batch: &mut Batch<'_>,
-    claims: &[Claim],
-    cut: &VersionVector,
-) -> Result<u64, StorageError> {
-    let mut dropped = 0;
-    let base = batch.base.clone();
-    for claim in claims {
-        let mine =
-            digest::live_bits(batch.rows, batch.space, &base, cut, claim.origin, claim.block)?;
-        for seq in digest::seqs_of(claim.block, &digest::dead_of(&mine, &claim.bits)) {
-            dropped += u64::from(batch.remove_dot(Dot::new(claim.origin, seq))?);
-        }
-    }
-    Ok(dropped)
 }

@@ -1,6 +1,8 @@
 //! How a space stands.
 
+use super::brake::Held;
 use super::space::{Space, Standing};
+use super::trash::Head;
 use crate::causal::{ReplicaId, VersionVector};
 use crate::digest::RootHash;
 use crate::error::Error;
@@ -25,6 +27,12 @@ pub struct Status {
     pub staged: u64,
     /// Bytes of removal records kept for peers who were away.
     pub removal_log_bytes: u64,
+    /// What peers claim to be removed and is held back here.
+    pub held: Vec<Held>,
+    /// Items in the trash: see [`Trash`](super::Trash).
+    pub trash_items: u64,
+    /// Their bytes.
+    pub trash_bytes: u64,
     /// The number of the newest commit here.
     pub commit: u64,
     /// Bytes of the store on disk, with all its spaces.
@@ -40,6 +48,7 @@ impl Space {
         let Standing { vector, root, .. } = self.standing()?;
         let snapshot = self.snapshot()?;
         let keys = snapshot.view().count_keys()?;
+        let trash = Head::of(self)?;
         Ok(Status {
             replica: self.replica(),
             space: self.name().to_owned(),
@@ -49,6 +58,9 @@ impl Space {
             items: snapshot.state.items,
             staged: snapshot.state.staged,
             removal_log_bytes: snapshot.state.log_bytes,
+            held: self.held()?,
+            trash_items: trash.count,
+            trash_bytes: trash.bytes,
             commit: snapshot.state.commit,
             file_bytes: self.store().file_bytes()?,
         })

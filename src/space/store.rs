@@ -164,12 +164,14 @@ impl Store {
     }
 
     /// Gives space that deletes have freed back to the file system. Takes time in
-    /// proportion to the file, and no snapshot may be held.
+    /// proportion to the file, and no snapshot may be held. What has been in a
+    /// [trash](super::Trash) for too long goes with it.
     ///
     /// # Errors
     /// The storage failed, or a snapshot is held.
     pub fn compact(&self) -> Result<(), Error> {
         self.free_dropped()?;
+        self.throw_out_old()?;
         let _writer = self.shared.writer()?;
         Ok(self.shared.storage.compact()?)
     }

@@ -11,7 +11,7 @@ use super::space::Space;
 use super::store::{number_of, number_space, save_clock};
 use super::tx::Tx;
 use super::writer::{Group, Joining, WriterGuard};
-use crate::causal::{Seq, VersionVector};
+use crate::causal::{HybridClock, Seq, VersionVector};
 use crate::error::Error;
 use crate::storage::{Durability, Overlay, StorageError, Verdict, Write};
 
@@ -66,8 +66,6 @@ impl Space {
         let shared = &self.store.shared;
         let _inside = shared.writers.enter();
         let mut guard = shared.writer_beside_group().map_err(E::from)?;
-        let replica = self.replica();
-        let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
         let mut clock = guard.clock;
         let grouped = !shared.options.relaxed && !shared.writers.alone(&guard);
         let durability = match shared.options.relaxed {
@@ -75,15 +73,7 @@ impl Space {
             false => Durability::Immediate,
         };
         let ran = self.in_turn::<R, E>(&mut guard, grouped, durability, |batch| {
-            let (done, change) = work(Change {
-                batch,
-                replica,
-                shown,
-                clock,
-                now_ms: shared.now_ms(),
-                past_origins: shared.options.past_origins,
-                space_name: self.shared.name.clone(),
-            })?;
+            let (done, change) = work(self.changing(batch, clock))?;
             let batch = change.batch;
             if !batch.changed() {
                 return Ok((done, None));
@@ -101,6 +91,20 @@ impl Space {
             shared.settle(group).map_err(E::from)?;
         }
         ran
+    }
+
+    /// Local events on a batch. The caller has the right to write.
+    pub(super) fn changing<'t>(&self, batch: Batch<'t>, clock: HybridClock) -> Change<'t> {
+        let shared = &self.store.shared;
+        Change {
+            batch,
+            replica: self.replica(),
+            shown: Seq::new(self.shared.shown.load(Ordering::SeqCst)),
+            clock,
+            now_ms: shared.now_ms(),
+            past_origins: shared.options.past_origins,
+            space_name: self.shared.name.clone(),
+        }
     }
 
     /// Runs work with the group of writers that gathers, or in a transaction of its own.

@@ -59,11 +59,13 @@ pub enum Table {
     Bases,
     /// Number of the store's commit that changed a space last → its name.
     Touched,
+    /// What peers took away without a record, by age, and how much of it.
+    Trash,
 }
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Spaces,
         Self::States,
@@ -76,6 +78,7 @@ impl Table {
         Self::Digest,
         Self::Bases,
         Self::Touched,
+        Self::Trash,
     ];
 }
 

@@ -6,4 +6,5 @@ mod conditions;
 mod files;
 mod meetings;
 mod rows;
+mod trash;
 mod world;

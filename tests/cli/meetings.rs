@@ -190,3 +190,28 @@ fn a_client_that_is_killed_shows_nothing_and_goes_on_later() {
     assert_eq!(w.json("a", &["status"])["root"], w.json("b", &["status"])["root"]);
     w.ok("b", &["check"]);
 }
+
+#[test]
+fn a_server_that_takes_nothing_gives_and_stays_as_it_is() {
+    let w = World::new();
+    w.import("a", EVERYTHING).ok();
+    w.ok("b", &["set", "add", "mine", "x"]);
+    let before = w.state("a");
+    let server = w.serve_with("a", &["--receive-only"]);
+    for _ in 0..2 {
+        let synced = w.json("b", &["sync", &server.url()]);
+        assert_eq!((&synced["converged"], &synced["root"]), (&json!(true), &before.2));
+        assert_eq!(synced["each"][0]["not_taken"], true);
+    }
+    server.stop();
+    assert_eq!(w.state("a"), before);
+    assert_eq!(w.ok("b", &["set", "list", "mine"]), "x\n");
+    // The other way round, over files.
+    let a = w.path("a").to_str().unwrap().to_owned();
+    let b = w.state("b");
+    w.ok("a", &["counter", "add", "visits", "1"]);
+    let run = w.run("b", &["sync", "--file", &a, "--receive-only"]);
+    assert!(run.err.contains("was not taken"), "{run:?}");
+    assert_eq!(w.state("b"), b);
+    assert_eq!(w.ok("a", &["set", "list", "mine"]), "x\n");
+}

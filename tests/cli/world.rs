@@ -103,8 +103,12 @@ impl World {
     }
 
     pub(crate) fn serve(&self, store: &str) -> Served {
+        self.serve_with(store, &[])
+    }
+
+    pub(crate) fn serve_with(&self, store: &str, args: &[&str]) -> Served {
         let mut child = self
-            .command(store, &["serve", "--listen", ":0"])
+            .command(store, &[&["serve", "--listen", ":0"], args].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

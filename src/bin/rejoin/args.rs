@@ -130,6 +130,31 @@ the exit code is 1; two stores apart may both write, and then get shows both.")]
     /// Flags: enabling wins over a concurrent disabling.
     #[command(subcommand, after_help = "Example:\n  rejoin --store a.rejoin flag enable done")]
     Flag(FlagCommand),
+    /// What peers took away here without a removal record: kept for a week.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  rejoin --store a.rejoin trash list
+  rejoin --store a.rejoin trash restore 17 18
+  rejoin --store a.rejoin trash restore --prefix note/
+
+What is restored is written anew and reaches every store; nothing that stands is replaced."
+    )]
+    Trash(TrashCommand),
+    /// Decides what the next sync with a store does with a mass removal that is held back.
+    #[command(
+        after_help = "Where one store claims, without removal records, that very many items were removed, that
+is held back, and status says so. It is decided here for the next sync with that store, or
+by sync --allow-mass-removal or --keep-mass-removal for a sync of one's own.
+
+Example:
+  rejoin --store a.rejoin decide 5d41402abc4b2a76b9719d911017c592 keep"
+    )]
+    Decide {
+        /// The store's replica id, as status shows it.
+        peer: String,
+        decision: Decision,
+    },
     /// Reads JSON Lines and applies each, 10,000 lines a commit.
     #[command(after_help = "Each line is one of
   {\"op\":\"set.add\",\"key\":K,\"elem\":E}           set.remove, rw_set.add, rw_set.remove
@@ -158,15 +183,7 @@ Examples:
   rejoin --store a.rejoin serve
   rejoin --store a.rejoin serve --listen :0
 RUST_LOG (such as debug or rejoin=debug) chooses what is told on standard error.")]
-    Serve {
-        /// Where to listen; :0 picks a free port of this machine.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
-        listen: String,
-        /// Allows an address that other machines reach. There is no access control yet:
-        /// whoever reaches it can read and write everything in the store.
-        #[arg(long)]
-        insecure: bool,
-    },
+    Serve(ServeArgs),
     /// Exchanges with another store what the other lacks, and proves both equal.
     #[command(
         group(ArgGroup::new("with").required(true).args(["url", "file"])),
@@ -176,6 +193,17 @@ RUST_LOG (such as debug or rejoin=debug) chooses what is told on standard error.
   rejoin --store b.rejoin sync --file a.rejoin"
     )]
     Sync(SyncArgs),
+}
+
+/// What becomes of a mass removal.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Decision {
+    /// Hold it back, as at first.
+    Hold,
+    /// Remove the items; they go to the trash.
+    Allow,
+    /// Write the items anew, so that they come to the other store too.
+    Keep,
 }
 
 /// What becomes of several siblings.
@@ -212,6 +240,20 @@ pub(crate) struct PutArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; :0 picks a free port of this machine.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7777")]
+    pub(crate) listen: String,
+    /// Allows an address that other machines reach. There is no access control yet:
+    /// whoever reaches it can read and write everything in the store.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Whoever connects only receives: nothing is taken from anybody.
+    #[arg(long)]
+    pub(crate) receive_only: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
     /// Where the other store is served: ws://HOST:PORT.
     pub(crate) url: Option<String>,
@@ -224,6 +266,47 @@ pub(crate) struct SyncArgs {
     /// All spaces of both stores whose names start so.
     #[arg(long, value_name = "P")]
     pub(crate) prefix: Option<String>,
+    /// The other store only receives: nothing is taken from it.
+    #[arg(long)]
+    pub(crate) receive_only: bool,
+    /// Removes what the other store claims to be removed, however much; it goes to the trash.
+    #[arg(long)]
+    pub(crate) allow_mass_removal: bool,
+    /// Writes what the other store claims to be removed anew, for both, and removes nothing.
+    #[arg(long, conflicts_with = "allow_mass_removal")]
+    pub(crate) keep_mass_removal: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrashCommand {
+    /// Lists what is there, the oldest first, one a line: number, key, path, what it holds.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin trash list --json")]
+    List {
+        /// Only under keys that start so.
+        #[arg(long, value_name = "P", default_value = "")]
+        prefix: Bytes,
+        /// Only from this number on.
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: u64,
+    },
+    /// Writes items anew: those of some numbers, under some keys, or all.
+    #[command(
+        group(ArgGroup::new("what").required(true).args(["numbers", "prefix", "all"])),
+        after_help = "Example:\n  rejoin --store a.rejoin trash restore --all"
+    )]
+    Restore {
+        #[arg(value_name = "N")]
+        numbers: Vec<u64>,
+        /// Those under keys that start so.
+        #[arg(long, value_name = "P")]
+        prefix: Option<Bytes>,
+        /// All of them.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Throws away for good all that is there.
+    #[command(after_help = "Example:\n  rejoin --store a.rejoin trash empty")]
+    Empty,
 }
 
 #[derive(Debug, Subcommand)]

@@ -13,6 +13,7 @@ mod serve;
 mod spaces;
 mod sync;
 mod text;
+mod trash;
 mod types;
 mod values;
 
@@ -66,9 +67,11 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
         Command::Register(command) => types::register(&place, command, out),
         Command::Map(command) => types::map(&place, command, out),
         Command::Flag(command) => types::flag(&place, command, out),
+        Command::Trash(command) => trash::trash(&place, command, out),
+        Command::Decide { peer, decision } => trash::decide(&place, peer, *decision, out),
         Command::Import { file } => import::import(&place, file, out),
         Command::Export => export::export(&place.read()?, out),
-        Command::Serve { listen, insecure } => serve::serve(&place, listen, *insecure, out),
+        Command::Serve(args) => serve::serve(&place, args, out),
         Command::Sync(args) => sync::sync(&place, args, out),
     }
 }

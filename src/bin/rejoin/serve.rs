@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::Place;
+use crate::args::ServeArgs;
 use crate::out::{Done, Failure, Out, note};
 
 /// A runtime for pipes and timers: the sessions run on threads of their own.
@@ -37,11 +38,11 @@ pub(crate) fn trace(first: LevelFilter) {
     let _ = tracing_subscriber::registry().with(layer).with(filter).try_init();
 }
 
-pub(crate) fn serve(place: &Place, listen: &str, insecure: bool, out: &mut Out) -> Done {
+pub(crate) fn serve(place: &Place, args: &ServeArgs, out: &mut Out) -> Done {
     trace(LevelFilter::INFO);
-    let listen = match listen.strip_prefix(':') {
+    let listen = match args.listen.strip_prefix(':') {
         Some(port) => format!("127.0.0.1:{port}"),
-        None => listen.to_owned(),
+        None => args.listen.clone(),
     };
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -49,7 +50,8 @@ pub(crate) fn serve(place: &Place, listen: &str, insecure: bool, out: &mut Out) 
         let interrupted = interrupted()?;
         let store = place.store()?;
         let mut options = ServerOptions::default();
-        options.insecure = insecure;
+        options.insecure = args.insecure;
+        options.net.session.receive_only = args.receive_only;
         let server = Server::bind(&store, listen, options).await?;
         let address: SocketAddr = server.local_addr();
         let json = json!({"address": address.to_string(), "url": format!("ws://{address}")});

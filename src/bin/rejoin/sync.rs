@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rejoin::net::{NetOptions, SyncError, sync_url};
-use rejoin::session::{Report, Scope, Session};
+use rejoin::session::{Report, Scope, Session, SessionOptions};
+use rejoin::space::MassRemoval;
 use rejoin::{Error, Store};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
@@ -11,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::args::SyncArgs;
 use crate::out::{Done, Failure, Out, note};
 use crate::serve::{runtime, trace};
+use crate::trash::{held_json, held_text};
 use crate::{Place, open};
 
 pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
@@ -19,17 +21,24 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
         None if args.all => Scope::All,
         None => Scope::Space(place.space.clone()),
     };
+    let mut options = NetOptions::default();
+    options.session.receive_only = args.receive_only;
+    options.session.mass_removal = match (args.allow_mass_removal, args.keep_mass_removal) {
+        (true, _) => MassRemoval::Allow,
+        (_, true) => MassRemoval::Keep,
+        _ => MassRemoval::Hold,
+    };
     let store = place.store()?;
     // The name is checked before anybody is called.
     store.space(&place.space)?;
     let done = match (&args.url, &args.file) {
         (Some(url), _) => {
             trace(LevelFilter::WARN);
-            runtime()?.block_on(sync_url(&store, scope, url, &NetOptions::default()))
+            runtime()?.block_on(sync_url(&store, scope, url, &options))
         }
         (None, Some(file)) => {
             let other = open(file, true)?;
-            meet(&store, &other, scope).map_err(|(error, report)| SyncError {
+            meet(&store, &other, scope, options.session).map_err(|(error, report)| SyncError {
                 reason: rejoin::net::NetError::Session {
                     peer: file.display().to_string(),
                     source: Box::new(error),
@@ -56,14 +65,20 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
 }
 
 /// Both sides of a session in one process: frames go straight from one to the other.
-fn meet(here: &Store, there: &Store, scope: Scope) -> Result<Report, (Error, Box<Report>)> {
+fn meet(
+    here: &Store,
+    there: &Store,
+    scope: Scope,
+    options: SessionOptions,
+) -> Result<Report, (Error, Box<Report>)> {
     let mut nonces = [0; 32];
     let entropy = rejoin::Options::default().entropy;
     entropy(&mut nonces);
     let (mut mine, mut theirs) = ([0; 16], [0; 16]);
     mine.copy_from_slice(nonces.split_at(16).0);
     theirs.copy_from_slice(nonces.split_at(16).1);
-    let mut here = Session::connect(here, scope, mine).map_err(|e| (e, Box::default()))?;
+    let here = Session::connect(here, scope, mine).map_err(|e| (e, Box::default()))?;
+    let mut here = here.with(options);
     let mut there = Session::accept(there, theirs);
     let started = Instant::now();
     let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -114,6 +129,8 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
                 "space": space.name,
                 "root": space.root.map(|root| root.to_string()),
                 "why": space.why.map(|why| why.to_string()),
+                "not_taken": space.not_taken,
+                "held": space.held.as_ref().map(held_json),
             })
         })
         .collect();
@@ -130,6 +147,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         "removals_sent": report.removals_sent,
         "removals_received": report.removals_received,
         "repaired": report.repaired,
+        "kept": report.kept,
         "root": root,
         "converged": converged,
         "each": each,
@@ -138,8 +156,18 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         json.insert("error".to_owned(), error.into());
     }
     out.result(&json, line(report))?;
+    for space in report.spaces.iter().filter(|space| space.not_taken) {
+        note(format_args!(
+            "space {:?}: the side that only receives has more, which was not taken",
+            space.name
+        ));
+    }
     if converged || error.is_some() {
         return Ok(());
+    }
+    if let Some((name, held)) = report.spaces.iter().find_map(|s| Some((&s.name, s.held.as_ref()?)))
+    {
+        return Err(Failure::new(format_args!("space {name:?}: held back: {}", held_text(held))));
     }
     let whys: Vec<_> = report
         .spaces

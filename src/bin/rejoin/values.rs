@@ -12,6 +12,7 @@ use crate::args::{PutArgs, Rule};
 use crate::out::{Done, Failure, Out, note};
 use crate::resolve::resolve;
 use crate::text;
+use crate::trash::{held_json, held_text};
 
 /// The names of types, with commas between.
 pub(crate) fn names(kinds: &[Kind]) -> String {
@@ -44,6 +45,9 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
             "staged": status.staged,
             "file_bytes": status.file_bytes,
             "removal_log_bytes": status.removal_log_bytes,
+            "held": status.held.iter().map(held_json).collect::<Vec<_>>(),
+            "trash_items": status.trash_items,
+            "trash_bytes": status.trash_bytes,
             "commit": status.commit,
         }));
     }
@@ -56,6 +60,12 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
     out.line(format_args!("keys        {}", status.keys))?;
     out.line(format_args!("items       {}", status.items))?;
     out.line(format_args!("staged      {}", status.staged))?;
+    for held in &status.held {
+        out.line(format_args!("held        {}", held_text(held)))?;
+    }
+    if status.trash_items > 0 {
+        out.line(format_args!("in trash    {}; see rejoin trash list", status.trash_items))?;
+    }
     out.line(format_args!("file bytes  {}", status.file_bytes))
 }
 

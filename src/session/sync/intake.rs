@@ -1,10 +1,10 @@
 //! What comes in about a space: whether it may come now, what must wait, and chunks.
 
 use super::{Around, Phase, Sending, SpaceSync, TURNS, WINDOW_CHUNKS, protocol};
-use crate::error::Error;
+use crate::error::{Error, PeerError};
 use crate::session::message::Message;
 use crate::session::report::Why;
-use crate::space::{Chunk, Taken};
+use crate::space::{Chunk, Claimed, Taken};
 
 impl SpaceSync {
     /// The peer has taken chunks.
@@ -107,20 +107,35 @@ impl SpaceSync {
         if claims && self.phase != Phase::Walk {
             return Err(protocol("claims without a walk"));
         }
-        let repaired = match incoming.take(&chunk, &self.cut, around.now_ms)? {
+        if self.one_way.here && !incoming.has_all(&chunk)? {
+            return Err(PeerError::ReceiveOnly.into());
+        }
+        let taken = match self.one_way.here {
+            // Its claims are no reason to drop anything.
+            true => Taken::Committed(Claimed::default()),
+            false => incoming.take(&chunk, (&self.cut, around.mass_removal), around.now_ms)?,
+        };
+        let Claimed { repaired, kept, held } = match taken {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {
                 self.give_up(around, Why::Displaced);
                 return Ok(None);
             }
-            Taken::Staged => 0,
-            Taken::Committed { repaired } => repaired,
+            Taken::Staged => Claimed::default(),
+            Taken::Committed(claimed) => claimed,
         };
         let (items, removals) = chunk.counts();
         around.report.items_received += items;
         around.report.removals_received += removals;
         around.report.repaired += repaired;
-        self.dropped |= repaired > 0;
+        around.report.kept += kept;
+        self.dropped |= repaired + kept > 0;
+        self.kept |= kept > 0;
+        if held.is_some() {
+            self.held = held;
+            self.give_up(around, Why::Held);
+            return Ok(None);
+        }
         self.received_chunks += 1;
         if chunk.last.is_none() || self.received_chunks > 1 {
             self.queue.push_back(Message::Taken { space: self.id, chunks: 1 });

@@ -47,16 +47,22 @@ impl SpaceSync {
         self.phase = Phase::Proof;
         self.theirs.join(&self.cut);
         let root = self.root_at_cut()?;
-        if root == theirs || fault!(NoRepair) {
+        // What was written anew is to reach the peer before the two are called equal.
+        let owes = core::mem::take(&mut self.kept) && self.has_news()?;
+        if !owes && (root == theirs || fault!(NoRepair)) {
             self.queue.push_back(Message::Proven { space: self.id });
             return self.finish(around, self.cut.clone(), root);
         }
-        if self.rounds < NEWS_ROUNDS && self.has_news()? {
-            self.rounds += 1;
+        if owes || self.rounds < NEWS_ROUNDS && self.has_news()? {
+            self.rounds = self.rounds.saturating_add(1);
             self.sending = Some(Sending::News);
             return Ok(());
         }
         self.walks += 1;
+        if self.one_way.either() && self.walks > 1 {
+            self.give_up(around, Why::ReceiveOnly);
+            return Ok(());
+        }
         if self.walks > WALKS {
             // Where writes or other sessions changed the two while they walked, that they
             // differ is no sign of a dot with two contents.
@@ -75,6 +81,9 @@ impl SpaceSync {
     }
 
     pub(super) fn has_news(&self) -> Result<bool, Error> {
+        if self.one_way.there {
+            return Ok(false); // none that counts
+        }
         self.outgoing.as_ref().map_or(Ok(false), |outgoing| outgoing.behind(&self.space))
     }
 

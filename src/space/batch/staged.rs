@@ -105,7 +105,10 @@ impl Batch<'_> {
         for table in [Table::Dots, Table::Removals] {
             self.each_row_of(table, run, |b, dot, _| match fresh.contains(&dot) {
                 true => Ok(()),
-                false => b.unstage(dot),
+                false => {
+                    b.keep_in_trash(dot)?;
+                    b.unstage(dot)
+                }
             })?;
         }
         Ok(())

@@ -35,6 +35,7 @@ pub(super) const fn definition(table: Table) -> Definition {
         Table::Digest => "digest",
         Table::Bases => "bases",
         Table::Touched => "touched",
+        Table::Trash => "trash",
     })
 }
 

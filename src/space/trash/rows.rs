@@ -1,0 +1,298 @@
+//! The rows of the trash: how entries come, go and are counted.
+//!
+//! Rows of the table under the space's number: `00` → count, bytes, number of the next entry:
+//! varints; `01 ‖ number (8)` → when (varint), peer (16), dot (24), place as bytes, past,
+//! payload.
+
+use std::ops::ControlFlow;
+
+use super::Trashed;
+use crate::causal::{Dot, ReplicaId};
+use crate::codec::limits::{MIB, PLACE_BYTES};
+use crate::codec::{Cursor, DecodeError, Put, place};
+use crate::error::Error;
+use crate::space::batch::Batch;
+use crate::space::options::Options;
+use crate::space::rows::{
+    PASS_ROWS, Pair, after, corrupt, dot_key, item_key, put_dot, range, space_key, split_dot_value,
+    split_item_value,
+};
+use crate::space::scan::Item;
+use crate::space::space::Space;
+use crate::storage::{Order, Read, StorageError, Table, Write};
+
+const HEAD: u8 = 0;
+const ENTRIES: u8 = 1;
+
+/// Bytes of entries that a restore holds in memory at a time.
+const PASS_BYTES: usize = MIB;
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::space) struct Head {
+    pub(in crate::space) count: u64,
+    pub(in crate::space) bytes: u64,
+    next: u64,
+}
+
+impl Head {
+    fn key(space: u32) -> Vec<u8> {
+        [space_key(space).as_slice(), &[HEAD]].concat()
+    }
+
+    pub(in crate::space) fn read(rows: &dyn Read, space: u32) -> Result<Self, StorageError> {
+        let key = Self::key(space);
+        let Some(row) = rows.get(Table::Trash, &key)? else { return Ok(Self::default()) };
+        let mut cursor = Cursor::new("trash", &row);
+        let read = || {
+            let head =
+                Self { count: cursor.varint()?, bytes: cursor.varint()?, next: cursor.varint()? };
+            cursor.finish().map(|()| head)
+        };
+        read().map_err(|e| corrupt(Table::Trash, &key, e))
+    }
+
+    fn write(self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+        let mut row = Vec::with_capacity(30);
+        [self.count, self.bytes, self.next].into_iter().for_each(|n| row.put_varint(n));
+        rows.put(Table::Trash, &Self::key(space), &row)
+    }
+
+    fn less(&mut self, key: &[u8], value_bytes: usize) {
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub((key.len() + value_bytes) as u64);
+    }
+}
+
+pub(super) fn entry_key(space: u32, number: u64) -> Vec<u8> {
+    [space_key(space).as_slice(), &[ENTRIES], &number.to_be_bytes()].concat()
+}
+
+/// The range of the entries of a space.
+pub(super) fn entries(space: u32) -> (Vec<u8>, Vec<u8>) {
+    let from = [space_key(space).as_slice(), &[ENTRIES]].concat();
+    let to = after(&from);
+    (from, to)
+}
+
+/// How much there is by the rows themselves.
+pub(in crate::space) fn count(rows: &dyn Read, space: u32) -> Result<(u64, u64), StorageError> {
+    let (from, to) = entries(space);
+    let (mut count, mut bytes, mut wrong) = (0, 0, None);
+    rows.scan(Table::Trash, range(&from, &to), Order::Ascending, &mut |key, row| {
+        (count, bytes) = (count + 1, bytes + (key.len() + row.len()) as u64);
+        wrong = Entry::of(key, row).err();
+        if wrong.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    wrong.map_or(Ok((count, bytes)), Err)
+}
+
+/// An entry as it stands in its row.
+pub(super) struct Entry<'r> {
+    number: u64,
+    pub(super) at_ms: u64,
+    peer: ReplicaId,
+    dot: Dot,
+    pub(super) place: &'r [u8],
+    /// Past and payload.
+    pub(super) value: &'r [u8],
+}
+
+impl<'r> Entry<'r> {
+    pub(super) fn of(key: &[u8], row: &'r [u8]) -> Result<Self, StorageError> {
+        let read = || -> Result<Self, DecodeError> {
+            let mut number = Cursor::new("trash", key);
+            let _: [u8; 5] = number.array()?;
+            let number = u64::from_be_bytes(number.array()?);
+            let mut cursor = Cursor::new("trash", row);
+            let (at_ms, peer, dot) = (cursor.varint()?, cursor.replica()?, cursor.fixed_dot()?);
+            let place = cursor.bytes(PLACE_BYTES)?;
+            Ok(Self { number, at_ms, peer, dot, place, value: cursor.take_rest() })
+        };
+        read().map_err(|e| corrupt(Table::Trash, key, e))
+    }
+
+    fn to_row(&self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(64 + self.place.len() + self.value.len());
+        row.put_varint(self.at_ms);
+        row.extend_from_slice(self.peer.as_bytes());
+        put_dot(&mut row, self.dot);
+        row.put_bytes(self.place);
+        row.extend_from_slice(self.value);
+        row
+    }
+
+    pub(super) fn trashed(&self) -> Result<Trashed, DecodeError> {
+        let item = Item {
+            key: place::key_of(self.place)?,
+            path: place::steps_of(self.place)?,
+            dot: self.dot,
+            payload: split_item_value(self.value)?.1.to_vec(),
+        };
+        Ok(Trashed { number: self.number, at_ms: self.at_ms, peer: self.peer, item })
+    }
+}
+
+/// Whose delta a batch applies, and what is kept of what it takes away.
+pub(in crate::space) struct Taker {
+    pub(in crate::space) peer: ReplicaId,
+    pub(in crate::space) now_ms: u64,
+    bytes: u64,
+    age_ms: u64,
+}
+
+impl Taker {
+    pub(in crate::space) fn new(peer: ReplicaId, now_ms: u64, options: &Options) -> Self {
+        let (bytes, age_ms) = (options.trash_bytes, options.trash_age_ms);
+        Self { peer, now_ms, bytes, age_ms }
+    }
+
+    fn keeps(&self) -> bool {
+        self.bytes > 0 && self.age_ms > 0
+    }
+}
+
+/// What a batch knows of the trash.
+#[derive(Default)]
+pub(in crate::space) struct Trashing {
+    /// Set while a peer's delta is applied.
+    pub(in crate::space) taker: Option<Taker>,
+    /// Once anything came or went.
+    pub(super) head: Option<Head>,
+}
+
+impl Trashing {
+    pub(in crate::space) fn changed(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Drops what is too old or too much, and writes down how much there is.
+    pub(in crate::space) fn finish(
+        self,
+        rows: &mut dyn Write,
+        space: u32,
+    ) -> Result<(), StorageError> {
+        let Some(mut head) = self.head else { return Ok(()) };
+        if let Some(Taker { now_ms, bytes, age_ms, .. }) = self.taker {
+            prune(rows, space, &mut head, bytes, now_ms.saturating_sub(age_ms))?;
+        }
+        head.write(rows, space)
+    }
+}
+
+/// Drops entries from the oldest on while there are more than so many bytes, or while they
+/// went before that time.
+pub(super) fn prune(
+    rows: &mut dyn Write,
+    space: u32,
+    head: &mut Head,
+    most_bytes: u64,
+    before_ms: u64,
+) -> Result<(), StorageError> {
+    let (from, to) = entries(space);
+    loop {
+        let (mut dead, mut left, mut wrong) = (Vec::new(), *head, None);
+        rows.scan(Table::Trash, range(&from, &to), Order::Ascending, &mut |key, row| {
+            match Entry::of(key, row) {
+                Ok(entry) if left.bytes > most_bytes || entry.at_ms < before_ms => {
+                    left.less(key, row.len());
+                    dead.push(key.to_vec());
+                    return match dead.len() < PASS_ROWS {
+                        true => ControlFlow::Continue(()),
+                        false => ControlFlow::Break(()),
+                    };
+                }
+                Ok(_) => {}
+                Err(error) => wrong = Some(error),
+            }
+            ControlFlow::Break(())
+        })?;
+        for key in &dead {
+            rows.delete(Table::Trash, key)?;
+        }
+        *head = left;
+        match wrong {
+            Some(wrong) => return Err(wrong),
+            None if dead.len() < PASS_ROWS => return Ok(()),
+            None => {}
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Keeps a copy of the item of a dot, live or staged, that the peer takes away now.
+    pub(in crate::space) fn keep_in_trash(&mut self, dot: Dot) -> Result<(), StorageError> {
+        let Some(taker) = self.trash.taker.as_ref().filter(|taker| taker.keeps()) else {
+            return Ok(());
+        };
+        let key = dot_key(self.space, dot);
+        let Some(row) = self.rows.get(Table::Dots, &key)? else { return Ok(()) };
+        let place = split_dot_value(&row).map_err(|e| corrupt(Table::Dots, &key, e))?.place;
+        let key = item_key(self.space, place, Some(dot));
+        let Some(value) = self.rows.get(Table::Items, &key)? else {
+            return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
+        };
+        let mut head = self.trash.head.map_or_else(|| Head::read(self.rows, self.space), Ok)?;
+        let (number, at_ms, peer) = (head.next, taker.now_ms, taker.peer);
+        let key = entry_key(self.space, number);
+        let row = Entry { number, at_ms, peer, dot, place, value: &value }.to_row();
+        self.rows.put(Table::Trash, &key, &row)?;
+        head.next += 1;
+        head.count += 1;
+        head.bytes += (key.len() + row.len()) as u64;
+        self.trash.head = Some(head);
+        Ok(())
+    }
+
+    /// Throws entries away for good.
+    pub(super) fn throw_away(&mut self, keys: &[(Vec<u8>, usize)]) -> Result<(), StorageError> {
+        let mut head = self.trash.head.map_or_else(|| Head::read(self.rows, self.space), Ok)?;
+        for (key, value_bytes) in keys {
+            self.rows.delete(Table::Trash, key)?;
+            head.less(key, *value_bytes);
+        }
+        self.trash.head = Some(head);
+        Ok(())
+    }
+}
+
+impl Head {
+    /// Of a space, at this moment.
+    pub(in crate::space) fn of(space: &Space) -> Result<Self, Error> {
+        let snapshot = space.snapshot()?;
+        let Some(number) = snapshot.space else { return Ok(Self::default()) };
+        Ok(Self::read(&*snapshot.rows, number)?)
+    }
+}
+
+/// Rows of some chosen entries, and where to go on.
+pub(super) type Chosen = (Vec<Pair>, Option<Vec<u8>>);
+
+/// The next entries that `which` chooses, as many as may be held in memory.
+pub(super) fn choose(
+    rows: &dyn Read,
+    (from, to): (&[u8], &[u8]),
+    which: &mut dyn FnMut(&Entry<'_>) -> Result<bool, DecodeError>,
+) -> Result<Chosen, StorageError> {
+    let (mut chosen, mut bytes, mut next, mut wrong) = (Vec::new(), 0, None, None);
+    rows.scan(Table::Trash, range(from, to), Order::Ascending, &mut |key, row| {
+        let entry = Entry::of(key, row);
+        match entry.and_then(|entry| which(&entry).map_err(|e| corrupt(Table::Trash, key, e))) {
+            Ok(true) => {
+                bytes += row.len();
+                chosen.push((key.to_vec(), row.to_vec()));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                wrong = Some(error);
+                return ControlFlow::Break(());
+            }
+        }
+        if bytes < PASS_BYTES && chosen.len() < PASS_ROWS {
+            return ControlFlow::Continue(());
+        }
+        next = Some([key, &[0]].concat());
+        ControlFlow::Break(())
+    })?;
+    wrong.map_or(Ok((chosen, next)), Err)
+}
