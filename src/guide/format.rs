@@ -175,7 +175,7 @@
 //!
 //! ```text
 //! call     := 00 | 01 meeting (16) | 02           open what you have, what was touched since, compare
-//! ranges   := count, (from as bytes, to as bytes or empty, held) …     ascending by name
+//! ranges   := count, (from as bytes, to as bytes or empty, held) …     ascending by name, 1024 at most
 //! held     := 00 count, hash (8) | 01 count, (name as bytes, hash (8)) …    at most 32 are listed
 //! scope    := 00 | 01 name as bytes | 02 prefix as bytes              all, one, those that start so
 //! standing := hash of the vector (16) ‖ root (32)

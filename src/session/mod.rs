@@ -82,9 +82,12 @@
 
 #[cfg(test)]
 mod drawn;
+#[cfg(feature = "sim")]
+pub(crate) mod forge;
 #[cfg(test)]
 mod hostile;
 mod message;
+mod nodes;
 mod ranges;
 mod report;
 mod roll;

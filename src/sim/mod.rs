@@ -25,6 +25,8 @@
 )]
 
 mod config;
+#[doc(hidden)]
+pub mod decoders;
 mod link;
 mod meetings;
 mod op;

@@ -72,6 +72,8 @@ mod change;
 mod check;
 mod chunk;
 mod condition;
+#[cfg(feature = "sim")]
+mod decoders;
 mod dropping;
 mod handles;
 mod meetings;
@@ -101,6 +103,8 @@ pub(crate) use catalog::Leaf;
 pub(crate) use chunk::Chunk;
 #[cfg(test)]
 pub(crate) use chunk::{Claim, Event, Last};
+#[cfg(feature = "sim")]
+pub(crate) use decoders::read_row;
 pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
 #[cfg(test)]
