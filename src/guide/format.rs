@@ -167,7 +167,7 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 dropped; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
 //!

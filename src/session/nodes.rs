@@ -54,7 +54,8 @@ impl Child {
             }
             (Node::Inner { origin, level, index }, Self::At(position)) if position < 64 => {
                 let index = index.checked_mul(64)? | u64::from(position);
-                Some(Node::Inner { origin, level: level.checked_sub(1)?, index })
+                let level = level.checked_sub(1)?;
+                digest::exists(level, index).then_some(Node::Inner { origin, level, index })
             }
             _ => None,
         }
@@ -149,4 +150,22 @@ pub(super) fn take_nodes(cursor: &mut Cursor<'_>) -> Result<(Vec<Opened>, Blocks
         blocks.push(block);
     }
     Ok((opened, blocks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A liar listed such a child; who opened it said what nobody can read.
+    #[test]
+    fn a_child_beyond_the_last_seq_is_refused() {
+        let top = Node::Inner { origin: ReplicaId::from_bytes([1; 16]), level: 10, index: 0 };
+        for (position, exists) in [(3, true), (4, false), (63, false), (64, false)] {
+            let opened = Opened { node: top, children: vec![(Child::At(position), [1; 8])] };
+            let mut bytes = Vec::new();
+            put_nodes(&mut bytes, core::slice::from_ref(&opened), &[]);
+            let taken = take_nodes(&mut Cursor::new("nodes", &bytes));
+            assert_eq!(taken.is_ok(), exists, "{position}: {taken:?}");
+        }
+    }
 }

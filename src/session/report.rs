@@ -75,6 +75,8 @@ pub enum Why {
     /// The two go on differing after what can be repaired was: one dot has two contents, or
     /// a side does not tell the truth.
     Diverged,
+    /// The space was dropped, here or at the peer, while the two compared it.
+    Dropped,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -85,6 +87,7 @@ impl Why {
             Self::Unfinished => 1,
             Self::Displaced => 2,
             Self::Diverged => 3,
+            Self::Dropped => 4,
             Self::Unknown => 0,
         }
     }
@@ -94,6 +97,7 @@ impl Why {
             1 => Self::Unfinished,
             2 => Self::Displaced,
             3 => Self::Diverged,
+            4 => Self::Dropped,
             _ => Self::Unknown,
         }
     }
@@ -105,6 +109,7 @@ impl core::fmt::Display for Why {
             Self::Unfinished => "the session did not run to its end",
             Self::Displaced => "another session took over what this one was staging",
             Self::Diverged => "the replicas go on differing: one event has two contents",
+            Self::Dropped => "the space was dropped meanwhile",
             Self::Unknown => "for a reason that only a newer version knows",
         })
     }

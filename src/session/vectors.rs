@@ -72,6 +72,7 @@ fn messages() -> Vec<(String, Message)> {
         ("give_up_unfinished", Message::GiveUp { space: 0, why: Why::Unfinished }),
         ("give_up_displaced", Message::GiveUp { space: 0, why: Why::Displaced }),
         ("give_up_diverged", Message::GiveUp { space: 0, why: Why::Diverged }),
+        ("give_up_dropped", Message::GiveUp { space: 0, why: Why::Dropped }),
         ("give_up_unknown", Message::GiveUp { space: 0, why: Why::Unknown }),
         ("hello_after_a_meeting", call(Scope::All, Call::Since([0x33; 16]))),
         ("hello_to_compare", call(Scope::Prefix("user/".to_owned()), Call::Compare)),

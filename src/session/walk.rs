@@ -8,6 +8,7 @@
 //! differs is opened, so a walk costs about `64 × 9` bytes for each node above a difference.
 //! It does not help where everything differs; then it costs a fiftieth of the items.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::nodes::{Blocks, Opened, Short};
@@ -21,6 +22,46 @@ const GREEDY_CHILDREN: usize = 256;
 
 /// Blocks that one walk repairs, at most; a proof that still fails begins another.
 const WALK_BLOCKS: usize = 100_000;
+
+/// Nodes that both may open in a walk for each difference, at most, beside those for a few:
+/// as many as lead from the root down to a block. An origin of 2⁴⁴ events and more has a
+/// higher tree, and more of them.
+const DESCENTS: usize = 8;
+const FEW_DIFFERENCES: usize = 16;
+
+/// How many nodes both may open that led to so many differences. A node is opened because it
+/// differs, so a difference stands beneath it; who opens many and shows none is lying, or
+/// what differed has gone meanwhile.
+pub(super) fn most_descents(differences: usize, cut: &VersionVector) -> usize {
+    let height = cut.iter().map(|(_, seq)| usize::from(digest::top_level(seq))).max();
+    let a_path = DESCENTS.max(2 + height.unwrap_or(0));
+    a_path.saturating_mul(differences.saturating_add(FEW_DIFFERENCES))
+}
+
+/// Whether the nodes that the peer opened are children of those that this side opened in
+/// its last message, or of others that come with them: who opens what nobody listed asks
+/// for work without end. The first ones of a walk begin with the root.
+pub(super) fn follows(opened: &[Opened], asked: &[Node], cut: &VersionVector) -> bool {
+    let is_opened = |node: &Node| opened.binary_search_by_key(node, |o| o.node).is_ok();
+    opened.iter().all(|Opened { node, .. }| match parent(node, cut) {
+        Some(parent) => asked.binary_search(&parent).is_ok() || is_opened(&parent),
+        None => asked.is_empty() && *node == Node::Root,
+    })
+}
+
+/// The node that lists this one, in the tree of the cut.
+fn parent(node: &Node, cut: &VersionVector) -> Option<Node> {
+    let Node::Inner { origin, level, index } = *node else {
+        return matches!(node, Node::Bucket(_)).then_some(Node::Root);
+    };
+    match level.cmp(&digest::top_level(cut.get(origin))) {
+        Ordering::Less => Some(Node::Inner { origin, level: level + 1, index: index / 64 }),
+        Ordering::Equal if index == 0 => {
+            Some(Node::Bucket(origin.as_bytes().first().copied().unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
 
 /// The key under which hashes are shortened in a session: an attacker who makes items
 /// cannot aim at nonces.

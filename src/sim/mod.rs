@@ -27,6 +27,7 @@
 mod config;
 #[doc(hidden)]
 pub mod decoders;
+pub mod hostile;
 mod link;
 mod meetings;
 mod op;

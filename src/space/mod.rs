@@ -101,13 +101,13 @@ mod writer;
 pub(crate) use bases::VectorHash;
 pub(crate) use catalog::Leaf;
 pub(crate) use chunk::Chunk;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use chunk::{Claim, Event, Last};
 #[cfg(feature = "sim")]
 pub(crate) use decoders::read_row;
 pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use rows::Removal;
 pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
 
