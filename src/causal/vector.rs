@@ -144,7 +144,12 @@ impl VersionVector {
     /// zero, as in a canonical encoding; `None` otherwise. O(n).
     #[must_use]
     pub fn from_sorted(entries: impl IntoIterator<Item = (ReplicaId, Seq)>) -> Option<Self> {
-        let entries: SmallVec<[(ReplicaId, Seq); 1]> = entries.into_iter().collect();
+        // A list that is a `Vec` already keeps its memory: those from frames may be long.
+        let entries = Vec::from_iter(entries);
+        let entries: SmallVec<[(ReplicaId, Seq); 1]> = match entries.as_slice() {
+            [] | [_] => SmallVec::from_slice(&entries),
+            _ => SmallVec::from_vec(entries),
+        };
         let ascending = entries.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0));
         let seen = entries.iter().all(|e| !e.1.is_zero());
         (ascending && seen).then_some(Self { entries })

@@ -86,6 +86,7 @@ mod tests;
 pub use at::{children, dead_of, live_bits, live_hashes, root_at, seqs_of};
 pub use hash::{ItemHash, NodeHash, RootHash, short};
 pub use marks::{Marks, mark};
+pub(crate) use node::exists;
 pub use node::{MAX_LEVEL, Node, differing, put_node, read_node, top_level};
 pub use recompute::recompute;
 pub use refresh::{is_clean, refresh, root};

@@ -85,7 +85,7 @@ pub const fn top_level(seq: Seq) -> u8 {
 }
 
 /// Whether there can be such a node.
-pub(super) const fn exists(level: u8, index: u64) -> bool {
+pub(crate) const fn exists(level: u8, index: u64) -> bool {
     level <= MAX_LEVEL && index <= above(MAX_BLOCK, level)
 }
 

@@ -185,7 +185,7 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held, 6 dropped; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
 //! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |
@@ -194,7 +194,7 @@
 //!
 //! ```text
 //! call     := 00 | 01 meeting (16) | 02           open what you have, what was touched since, compare
-//! ranges   := count, (from as bytes, to as bytes or empty, held) …     ascending by name
+//! ranges   := count, (from as bytes, to as bytes or empty, held) …     ascending by name, 1024 at most
 //! held     := 00 count, hash (8) | 01 count, (name as bytes, hash (8)) …    at most 32 are listed
 //! scope    := 00 | 01 name as bytes | 02 prefix as bytes              all, one, those that start so
 //! standing := hash of the vector (16) ‖ root (32)

@@ -26,6 +26,7 @@
 //! | commits remembered by number | 65,536 for each space | for those who follow changes |
 //! | peers with a remembered base | 64 for each space | any other peer is told the whole vector |
 //! | dots in one removal record | 64 | more of them travel as a prefix and its past |
+//! | ranges of names in one message | 1024 | more of them go on in the next |
 //! | credentials in a hello, for later versions | 4 KiB | somebody unknown gets no more memory |
 //! | text of a refusal | 200 B | it is for people |
 //!
@@ -34,6 +35,9 @@
 //! to a day ahead of the wall clock is followed, and one further ahead is not (its data is
 //! taken all the same); a walk repairs up to 100,000 blocks, and a proof that still fails
 //! begins another.
+//!
+//! To read a frame or a row takes at most four times its bytes of memory and 64 KiB; only the
+//! events of a chunk, of which a run names many in few bytes, take up to 320 bytes each.
 //!
 //! Siblings are not limited: they are reported, and the application resolves them.
 //!

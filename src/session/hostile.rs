@@ -1,6 +1,7 @@
 //! Peers that speak the protocol and lie.
 
-use super::message::{Message, Opened, Standing};
+use super::message::{Message, Standing};
+use super::nodes::Opened;
 use super::roll::Call;
 use super::{Report, Scope, Session, SessionOptions, Why};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};

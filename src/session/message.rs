@@ -40,9 +40,10 @@
 
 use crate::causal::{ReplicaId, VersionVector};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
-use crate::digest::{Node, RootHash, put_node, read_node};
+use crate::digest::RootHash;
 use crate::space::{Chunk, VectorHash};
 
+use super::nodes::{Opened, put_nodes, take_nodes};
 use super::ranges::{Range, put_ranges, take_ranges};
 use super::report::Why;
 use super::roll::Call;
@@ -67,16 +68,6 @@ pub(super) struct Standing {
     pub(super) changes: VersionVector,
     /// Whose delta is staged here and up to where.
     pub(super) staged: Option<(ReplicaId, VersionVector)>,
-}
-
-/// Blocks of origins, ascending.
-pub(super) type Blocks = Vec<(ReplicaId, u64)>;
-
-/// The children of a node of the digest, as one side has them, in their short form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Opened {
-    pub(super) node: Node,
-    pub(super) children: Vec<(Node, [u8; 8])>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -375,90 +366,5 @@ impl Standing {
             true => Some((cursor.replica()?, cursor.vector(limits::VECTOR_REPLICAS)?)),
         };
         Ok(Box::new(Self { hash, root, base, changes, staged }))
-    }
-}
-
-fn put_nodes(out: &mut Vec<u8>, opened: &[Opened], blocks: &[(ReplicaId, u64)]) {
-    out.put_varint(opened.len() as u64);
-    for Opened { node, children } in opened {
-        put_node(out, node);
-        out.put_varint(children.len() as u64);
-        for (child, short) in children {
-            put_child(out, node, child);
-            out.extend_from_slice(short);
-        }
-    }
-    out.put_varint(blocks.len() as u64);
-    for (origin, block) in blocks {
-        out.extend_from_slice(origin.as_bytes());
-        out.put_varint(*block);
-    }
-}
-
-/// A child is named by what its parent does not say already.
-fn put_child(out: &mut Vec<u8>, parent: &Node, child: &Node) {
-    match (parent, child) {
-        (_, Node::Root) => {}
-        (_, Node::Bucket(bucket)) => out.push(*bucket),
-        (Node::Inner { .. }, Node::Inner { index, .. }) => out.push((index % 64) as u8),
-        (_, Node::Inner { origin, .. }) => out.extend_from_slice(origin.as_bytes()),
-    }
-}
-
-/// The level that stands for *the topmost one* where an origin is named as the child of a
-/// bucket: both sides know it from the cut.
-pub(super) const TOP: u8 = u8::MAX;
-
-fn take_nodes(cursor: &mut Cursor<'_>) -> Result<(Vec<Opened>, Blocks), DecodeError> {
-    let count = cursor.count(2, limits::FRAME_BYTES)?;
-    let mut opened: Vec<Opened> = Vec::with_capacity(count.min(4096));
-    for _ in 0..count {
-        let node = read_node(cursor)?;
-        if opened.last().is_some_and(|last| last.node >= node) {
-            return Err(cursor.wrong(Problem::Unsorted));
-        }
-        let children_count = cursor.count(9, limits::VECTOR_REPLICAS)?;
-        let mut children: Vec<(Node, [u8; 8])> = Vec::with_capacity(children_count);
-        for _ in 0..children_count {
-            let child = take_child(cursor, &node)?;
-            if children.last().is_some_and(|(last, _)| *last >= child) {
-                return Err(cursor.wrong(Problem::Unsorted));
-            }
-            children.push((child, cursor.array()?));
-        }
-        opened.push(Opened { node, children });
-    }
-    let mut blocks = Vec::new();
-    for _ in 0..cursor.count(17, limits::FRAME_BYTES)? {
-        let block = (cursor.replica()?, cursor.varint()?);
-        if blocks.last().is_some_and(|last| *last >= block) {
-            return Err(cursor.wrong(Problem::Unsorted));
-        }
-        blocks.push(block);
-    }
-    Ok((opened, blocks))
-}
-
-fn take_child(cursor: &mut Cursor<'_>, parent: &Node) -> Result<Node, DecodeError> {
-    let here = cursor.clone();
-    match *parent {
-        Node::Root => Ok(Node::Bucket(cursor.u8()?)),
-        Node::Bucket(bucket) => {
-            let origin = cursor.replica()?;
-            if origin.as_bytes().first() != Some(&bucket) {
-                return Err(here.wrong(Problem::Other("an origin in a bucket that is not its own")));
-            }
-            Ok(Node::Inner { origin, level: TOP, index: 0 })
-        }
-        Node::Inner { origin, level, index } => {
-            let position = cursor.u8()?;
-            let index = index.checked_mul(64).map(|first| first | u64::from(position));
-            match (level.checked_sub(1), index) {
-                (Some(level), Some(index)) if position < 64 => {
-                    Ok(Node::Inner { origin, level, index })
-                }
-                _ => Err(here.wrong(Problem::Other("a child that its node cannot have"))),
-            }
-        }
     }
 }

@@ -80,11 +80,15 @@
 //!
 //! Sessions run concurrently with local writes and with each other, any number on one store.
 
+mod arrivals;
 #[cfg(test)]
 mod drawn;
+#[cfg(feature = "sim")]
+pub(crate) mod forge;
 #[cfg(test)]
 mod hostile;
 mod message;
+mod nodes;
 mod options;
 mod ranges;
 mod report;

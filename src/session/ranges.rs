@@ -7,6 +7,9 @@ use crate::space::Leaf;
 /// A range that holds up to so many spaces is listed; a longer one is cut into so many.
 pub(super) const FAN_OUT: usize = 32;
 
+/// Ranges in one message, at most, so that it stays small.
+pub(super) const RANGES_A_MESSAGE: usize = 1024;
+
 /// A leaf as it travels: shortened under the key of the session.
 type Short = [u8; 8];
 
@@ -165,8 +168,8 @@ pub(super) fn put_ranges(out: &mut Vec<u8>, ranges: &[Range]) {
 /// Reads ranges: ascending, and no two that overlap.
 pub(super) fn take_ranges(cursor: &mut Cursor<'_>) -> Result<Vec<Range>, DecodeError> {
     let limit = *limits::SPACE_NAME_BYTES.end();
-    let count = cursor.count(4, limits::FRAME_BYTES)?;
-    let mut ranges: Vec<Range> = Vec::with_capacity(count.min(4096));
+    let count = cursor.count(4, RANGES_A_MESSAGE)?;
+    let mut ranges: Vec<Range> = Vec::with_capacity(count);
     for _ in 0..count {
         let here = cursor.clone();
         let from = text(cursor, limit)?;

@@ -74,6 +74,13 @@ pub struct SpaceReport {
     pub held: Option<Held>,
 }
 
+impl SpaceReport {
+    /// Of a space that was not even begun.
+    pub(super) const fn never_begun(name: String, why: Why) -> Self {
+        Self { name, root: None, why: Some(why), not_taken: false, held: None }
+    }
+}
+
 /// Why a space is not proven equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -94,6 +101,8 @@ pub enum Why {
     /// One side claims that very many items were removed, without records of that, and the
     /// other holds this back until somebody decides: see [`MassRemoval`].
     Held,
+    /// The space was dropped, here or at the peer, while the two compared it.
+    Dropped,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -106,6 +115,7 @@ impl Why {
             Self::Diverged => 3,
             Self::ReceiveOnly => 4,
             Self::Held => 5,
+            Self::Dropped => 6,
             Self::Unknown => 0,
         }
     }
@@ -117,6 +127,7 @@ impl Why {
             3 => Self::Diverged,
             4 => Self::ReceiveOnly,
             5 => Self::Held,
+            6 => Self::Dropped,
             _ => Self::Unknown,
         }
     }
@@ -134,6 +145,7 @@ impl core::fmt::Display for Why {
             Self::Held => {
                 "one side claims, without removal records, that very many items were removed, and the other holds that back until somebody decides"
             }
+            Self::Dropped => "the space was dropped meanwhile",
             Self::Unknown => "for a reason that only a newer version knows",
         })
     }

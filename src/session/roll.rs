@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::message::Message;
-use super::ranges::{Catalog, FAN_OUT, Range};
+use super::ranges::{Catalog, FAN_OUT, RANGES_A_MESSAGE, Range};
 use super::scope::Scope;
 use crate::causal::ReplicaId;
 use crate::codec::limits;
@@ -30,9 +30,6 @@ use crate::space::{MeetingId, Store};
 
 /// Up to so many spaces a side opens all of them, and equal roots prove them equal.
 const FEW_SPACES: usize = 16;
-
-/// Ranges in one message, at most, so that it stays small.
-const RANGES_A_MESSAGE: usize = 1024;
 
 /// Answers of one side while two compare, at most: each cuts what differs into 32.
 const ANSWERS: u8 = 16;

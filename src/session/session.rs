@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::arrivals::{Arrival, Arrivals};
 use super::message::Message;
 use super::options::{OneWay, SessionOptions};
 use super::report::{Report, SpaceReport, Why};
@@ -36,6 +37,8 @@ pub struct Session {
     roll: Roll,
     next_id: u64,
     spaces: BTreeMap<u64, SpaceSync>,
+    /// Spaces that the peer opened.
+    arrivals: Arrivals,
     /// Spaces that may have something to send; those that wait for the window.
     ready: VecDeque<u64>,
     stalled: BTreeSet<u64>,
@@ -82,6 +85,7 @@ impl Session {
             roll,
             next_id: u64::from(!opener),
             spaces: BTreeMap::new(),
+            arrivals: Arrivals::default(),
             ready: VecDeque::new(),
             stalled: BTreeSet::new(),
             waiting: BTreeSet::new(),
@@ -134,14 +138,13 @@ impl Session {
     /// session with this peer goes on behind it.
     pub fn close(&mut self) {
         self.over = true;
+        let why = Some(Why::Unfinished);
         for (_, sync) in core::mem::take(&mut self.spaces) {
-            self.report.spaces.push(SpaceReport {
-                name: sync.name().to_owned(),
-                root: None,
-                why: Some(Why::Unfinished),
-                not_taken: sync.not_taken,
-                held: sync.held,
-            });
+            let (name, not_taken, held) = (sync.name().to_owned(), sync.not_taken, sync.held);
+            self.report.spaces.push(SpaceReport { name, root: None, why, not_taken, held });
+        }
+        for name in self.arrivals.take_names() {
+            self.report.spaces.push(SpaceReport::never_begun(name, Why::Unfinished));
         }
     }
 
@@ -203,6 +206,13 @@ impl Session {
         if space >= self.next_id.max(1) && space % 2 == u64::from(!self.opener) {
             return protocol("a space that was never opened");
         }
+        if let Message::GiveUp { why, .. } = &message
+            && let Some(name) = self.arrivals.give_up(space)
+        {
+            self.roll.note_end(&name, false, None);
+            self.report.spaces.push(SpaceReport::never_begun(name, *why));
+            return Ok(());
+        }
         self.with_space(space, now_ms, |sync, around| match message {
             Message::Taken { chunks, .. } => sync.taken(chunks, around),
             message => sync.handle(message, around),
@@ -238,16 +248,23 @@ impl Session {
         if id % 2 != u64::from(self.opener) {
             return protocol("a space under a number that is not the peer's to give");
         }
-        if self.spaces.contains_key(&id) {
-            return protocol("a space opened twice");
-        }
-        let space = self.store.space(&name)?;
-        self.roll.take_open(&name, space.exists()?)?;
+        let exists = self.store.space(&name)?.exists()?;
+        self.roll.take_open(&name, exists)?;
+        self.arrivals.push(Arrival { id, name, standing })?;
+        self.admit(now_ms)
+    }
+
+    /// Begins with spaces that the peer opened, as far as there is room for them.
+    fn admit(&mut self, now_ms: u64) -> Result<(), Error> {
         let Some(peer) = &self.peer else { return Ok(()) };
-        let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
-        let sync = SpaceSync::answer(id, space, &standing, &mut around)?;
-        self.spaces.insert(id, sync);
-        self.ready.push_back(id);
+        while let Some(Arrival { id, name, standing }) = self.arrivals.next() {
+            let space = self.store.space(&name)?;
+            let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
+            let sync = SpaceSync::answer(id, space, &standing, &mut around)?;
+            self.arrivals.note(id, sync.replicas());
+            self.spaces.insert(id, sync);
+            self.ready.push_back(id);
+        }
         Ok(())
     }
 
@@ -261,7 +278,8 @@ impl Session {
         let Some(sync) = self.spaces.get_mut(&id) else { return Ok(()) };
         let under_way = self.under_way;
         let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
-        work(sync, &mut around)?;
+        let worked = work(sync, &mut around);
+        sync.unless_dropped(worked, &mut around)?;
         if self.under_way < under_way {
             self.ready.extend(core::mem::take(&mut self.stalled));
         }
@@ -300,7 +318,8 @@ impl Session {
     /// The next frame to send, if there is anything to say now.
     ///
     /// # Errors
-    /// The storage failed. The session is over then.
+    /// The storage failed, or the peer has said of a space that had to wait for others what
+    /// must be refused. The session is over then.
     pub fn poll_frame(&mut self, now_ms: u64) -> Result<Option<Vec<u8>>, Error> {
         let frame = match self.over {
             true => self.refuse(),
@@ -364,19 +383,25 @@ impl Session {
         if let Some(message) = self.roll.poll() {
             return Ok(Some(message));
         }
+        self.admit(now_ms)?;
         while let Some(id) = self.ready.pop_front() {
             let Some(peer) = &self.peer else { break };
             let Some(sync) = self.spaces.get_mut(&id) else { continue };
             let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
-            match sync.poll(&mut around)? {
-                Poll::Message(message) => {
+            let polled = sync.poll(&mut around);
+            match sync.unless_dropped(polled, &mut around)? {
+                Some(Poll::Message(message)) => {
                     self.ready.push_back(id);
                     return Ok(Some(message));
                 }
-                Poll::Window => {
+                Some(Poll::Window) => {
                     self.stalled.insert(id);
                 }
-                Poll::Idle => self.retire(id),
+                None => self.ready.push_back(id),
+                Some(Poll::Idle) => {
+                    self.retire(id);
+                    self.admit(now_ms)?;
+                }
             }
         }
         if let Some(name) = self.roll.next(&self.store)? {
@@ -397,6 +422,7 @@ impl Session {
         if let Some(sync) = self.spaces.remove(&id) {
             let name = sync.name().to_owned();
             self.waiting.remove(&id);
+            self.arrivals.forget(id);
             // Equal at what one of the two has seen is not equal.
             self.roll.note_end(&name, end.is_ok() && !sync.not_taken, sync.touched);
             let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);
@@ -408,7 +434,8 @@ impl Session {
         if self.over {
             return Ok(()); // closed or failed: the spaces are gone because they were given up
         }
-        if self.roll.is_over() && self.spaces.is_empty() && self.carry.is_none() {
+        let none_left = self.spaces.is_empty() && self.arrivals.is_empty();
+        if self.roll.is_over() && none_left && self.carry.is_none() {
             if let Some(peer) = &self.peer {
                 let id = blake3::derive_key("rejoin 2026 meeting", &peer.key);
                 let id = id.first_chunk().copied().unwrap_or_default();

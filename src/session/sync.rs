@@ -30,8 +30,8 @@ use super::options::OneWay;
 use super::report::{Report, Why};
 use crate::causal::{Causality, ReplicaId, VersionVector};
 use crate::codec::limits;
-use crate::digest::RootHash;
-use crate::error::{Error, PeerError};
+use crate::digest::{Node, RootHash};
+use crate::error::{Error, PeerError, UsageError};
 use crate::space::{Held, Incoming, MassRemoval, Outgoing, Space, VectorHash, check_own_future};
 
 /// Chunks that may be under way at a time, in a whole session.
@@ -163,6 +163,10 @@ pub(super) struct SpaceSync {
     dropped: bool,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
+    /// Nodes that this side opened last in the walk, ascending, and how many both have
+    /// opened in it because they differ.
+    asked: Vec<Node>,
+    descents: usize,
     root: Option<RootHash>,
     pub(super) end: Option<End>,
     /// The commit of the store that had changed the space last when its root was made, and
@@ -246,11 +250,18 @@ impl SpaceSync {
             dropped: false,
             blocks: Vec::new(),
             claimed: false,
+            asked: Vec::new(),
+            descents: 0,
             root: None,
             end: None,
             touched_then: 0,
             touched: None,
         }
+    }
+
+    /// How many entries the vectors have that are held for it.
+    pub(super) fn replicas(&self) -> usize {
+        self.mine.len() + self.theirs.len() + self.cut.len()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -365,6 +376,22 @@ impl SpaceSync {
     fn give_up(&mut self, around: &mut Around<'_>, why: Why) {
         self.queue.push_back(Message::GiveUp { space: self.id, why });
         self.end_with(around, Err(why));
+    }
+
+    /// Gives the space up where it was dropped here meanwhile: the others go on.
+    pub(super) fn unless_dropped<T>(
+        &mut self,
+        done: Result<T, Error>,
+        around: &mut Around<'_>,
+    ) -> Result<Option<T>, Error> {
+        match done {
+            Err(Error::Usage(UsageError::SpaceDropped { .. })) => {
+                self.inbox.clear();
+                self.give_up(around, Why::Dropped);
+                Ok(None)
+            }
+            done => done.map(Some),
+        }
     }
 
     fn end_with(&mut self, around: &mut Around<'_>, end: End) {

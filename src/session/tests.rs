@@ -198,3 +198,49 @@ fn a_session_that_took_a_staging_over_does_not_say_less_of_it() {
     assert!(sound.is_sound(), "{sound:?}");
     assert_eq!(keys(&a), keys(&b));
 }
+
+#[test]
+fn a_space_dropped_in_the_middle_takes_no_other_with_it() {
+    let mut dropped = 0;
+    for dropper in [0, 1] {
+        for frames in 1..12 {
+            let stores = [store(), store()];
+            for (store, key) in stores.iter().zip(["apple", "banana"]) {
+                for name in ["first", "second", "third"] {
+                    (0..3).for_each(|n| {
+                        let space = store.space(name).unwrap();
+                        space.put(format!("{key} {n}"), "1", None).unwrap();
+                    });
+                }
+            }
+            let mut pair = Pair::new(&stores[0], &stores[1]);
+            let mut sent = 0;
+            while sent < frames {
+                let moved = pair.send(0, 1) + pair.send(1, 1);
+                sent += moved;
+                if moved == 0 {
+                    break;
+                }
+            }
+            stores[dropper].drop_space("second").unwrap();
+            for report in pair.run() {
+                assert!(report.finished, "{report:?}");
+                dropped += usize::from(report.space("second").unwrap().why == Some(Why::Dropped));
+                for name in ["first", "third"] {
+                    assert_eq!(report.space(name).unwrap().why, None, "{frames}: {report:?}");
+                }
+            }
+        }
+    }
+    assert!(dropped > 4, "{dropped}");
+}
+
+#[test]
+fn more_spaces_than_have_room_wait_and_come_to_their_turn() {
+    let (a, b) = (store(), store());
+    for n in 0..2_500 {
+        a.space(&format!("{n:04}")).unwrap().put("key", "1", None).unwrap();
+    }
+    meet(&a, &b);
+    assert_eq!(b.spaces("").unwrap().len(), 2_500);
+}

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::message::{Message, Opened, Standing, TOP};
+use super::message::{Message, Standing};
+use super::nodes::{Child, Opened};
 use super::ranges::Catalog;
 use super::report::Why;
 use super::roll::Call;
@@ -32,14 +33,11 @@ fn messages() -> Vec<(String, Message)> {
     };
     let inner = |n, level, index| Node::Inner { origin: replica(n), level, index };
     let opened = vec![
-        Opened {
-            node: Node::Root,
-            children: vec![(Node::Bucket(1), [1; 8]), (Node::Bucket(2), [2; 8])],
-        },
-        Opened { node: Node::Bucket(1), children: vec![(inner(1, TOP, 0), [3; 8])] },
+        Opened { node: Node::Root, children: vec![(Child::At(1), [1; 8]), (Child::At(2), [2; 8])] },
+        Opened { node: Node::Bucket(1), children: vec![(Child::Origin(replica(1)), [3; 8])] },
         Opened {
             node: inner(1, 2, 3),
-            children: vec![(inner(1, 1, 192), [4; 8]), (inner(1, 1, 255), [5; 8])],
+            children: vec![(Child::At(0), [4; 8]), (Child::At(63), [5; 8])],
         },
         Opened { node: inner(2, 1, 0), children: vec![] },
     ];
@@ -74,6 +72,7 @@ fn messages() -> Vec<(String, Message)> {
         ("give_up_unfinished", Message::GiveUp { space: 0, why: Why::Unfinished }),
         ("give_up_displaced", Message::GiveUp { space: 0, why: Why::Displaced }),
         ("give_up_diverged", Message::GiveUp { space: 0, why: Why::Diverged }),
+        ("give_up_dropped", Message::GiveUp { space: 0, why: Why::Dropped }),
         ("give_up_unknown", Message::GiveUp { space: 0, why: Why::Unknown }),
         ("hello_after_a_meeting", call(Scope::All, Call::Since([0x33; 16]))),
         ("hello_to_compare", call(Scope::Prefix("user/".to_owned()), Call::Compare)),

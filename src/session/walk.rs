@@ -8,10 +8,11 @@
 //! differs is opened, so a walk costs about `64 × 9` bytes for each node above a difference.
 //! It does not help where everything differs; then it costs a fiftieth of the items.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::message::{Opened, TOP};
-use crate::causal::{ReplicaId, VersionVector};
+use super::nodes::{Blocks, Opened, Short};
+use crate::causal::VersionVector;
 use crate::digest::{self, Node};
 use crate::error::Error;
 use crate::space::Space;
@@ -21,6 +22,46 @@ const GREEDY_CHILDREN: usize = 256;
 
 /// Blocks that one walk repairs, at most; a proof that still fails begins another.
 const WALK_BLOCKS: usize = 100_000;
+
+/// Nodes that both may open in a walk for each difference, at most, beside those for a few:
+/// as many as lead from the root down to a block. An origin of 2⁴⁴ events and more has a
+/// higher tree, and more of them.
+const DESCENTS: usize = 8;
+const FEW_DIFFERENCES: usize = 16;
+
+/// How many nodes both may open that led to so many differences. A node is opened because it
+/// differs, so a difference stands beneath it; who opens many and shows none is lying, or
+/// what differed has gone meanwhile.
+pub(super) fn most_descents(differences: usize, cut: &VersionVector) -> usize {
+    let height = cut.iter().map(|(_, seq)| usize::from(digest::top_level(seq))).max();
+    let a_path = DESCENTS.max(2 + height.unwrap_or(0));
+    a_path.saturating_mul(differences.saturating_add(FEW_DIFFERENCES))
+}
+
+/// Whether the nodes that the peer opened are children of those that this side opened in
+/// its last message, or of others that come with them: who opens what nobody listed asks
+/// for work without end. The first ones of a walk begin with the root.
+pub(super) fn follows(opened: &[Opened], asked: &[Node], cut: &VersionVector) -> bool {
+    let is_opened = |node: &Node| opened.binary_search_by_key(node, |o| o.node).is_ok();
+    opened.iter().all(|Opened { node, .. }| match parent(node, cut) {
+        Some(parent) => asked.binary_search(&parent).is_ok() || is_opened(&parent),
+        None => asked.is_empty() && *node == Node::Root,
+    })
+}
+
+/// The node that lists this one, in the tree of the cut.
+fn parent(node: &Node, cut: &VersionVector) -> Option<Node> {
+    let Node::Inner { origin, level, index } = *node else {
+        return matches!(node, Node::Bucket(_)).then_some(Node::Root);
+    };
+    match level.cmp(&digest::top_level(cut.get(origin))) {
+        Ordering::Less => Some(Node::Inner { origin, level: level + 1, index: index / 64 }),
+        Ordering::Equal if index == 0 => {
+            Some(Node::Bucket(origin.as_bytes().first().copied().unwrap_or_default()))
+        }
+        _ => None,
+    }
+}
 
 /// The key under which hashes are shortened in a session: an attacker who makes items
 /// cannot aim at nonces.
@@ -35,18 +76,25 @@ struct Side<'a> {
     key: &'a [u8; 32],
 }
 
+/// A node and its children.
+type Family = (Node, Vec<(Node, Short)>);
+
 impl Side<'_> {
     /// The children of some nodes.
-    fn open(&self, nodes: &[Node]) -> Result<Vec<Opened>, Error> {
+    fn open(&self, nodes: &[Node]) -> Result<Vec<Family>, Error> {
         self.space.with_digest(|rows, number, vector| {
             let open = |node: &Node| {
                 let children = digest::children(rows, number, vector, self.cut, node)?;
                 let short = |(child, hash)| (child, digest::short(&hash, self.key));
-                Ok(Opened { node: *node, children: children.into_iter().map(short).collect() })
+                Ok((*node, children.into_iter().map(short).collect()))
             };
             nodes.iter().map(open).collect()
         })
     }
+}
+
+fn told(families: &[Family]) -> Vec<Opened> {
+    families.iter().map(|(node, children)| Opened::new(*node, children)).collect()
 }
 
 /// What one side answers to the nodes that the other opened.
@@ -55,7 +103,7 @@ pub(super) struct Step {
     /// Nodes to open in the answer.
     pub(super) opened: Vec<Opened>,
     /// Blocks that differ.
-    pub(super) blocks: Vec<(ReplicaId, u64)>,
+    pub(super) blocks: Blocks,
 }
 
 /// The first step: the root and, while they are few, what is beneath it.
@@ -68,13 +116,13 @@ pub(super) fn start(
     let mut all = side.open(&[Node::Root])?;
     let mut level = all.clone();
     loop {
-        let next: Vec<Node> =
-            level.iter().flat_map(|o| o.children.iter().map(|c| c.0)).filter(can_open).collect();
+        let children = level.iter().flat_map(|(_, children)| children.iter().map(|c| c.0));
+        let next: Vec<Node> = children.filter(can_open).collect();
         level = side.open(&next)?;
-        let listed: usize = all.iter().chain(&level).map(|o| o.children.len()).sum();
+        let listed: usize = all.iter().chain(&level).map(|(_, children)| children.len()).sum();
         if next.is_empty() || listed > GREEDY_CHILDREN {
-            all.sort_by_key(|opened| opened.node);
-            return Ok(all);
+            all.sort_by_key(|(node, _)| *node);
+            return Ok(told(&all));
         }
         all.extend(level.iter().cloned());
     }
@@ -92,10 +140,8 @@ pub(super) fn compare(
     theirs: Vec<Opened>,
 ) -> Result<Step, Error> {
     let side = Side { space, cut, key };
-    let mut theirs: BTreeMap<Node, Vec<(Node, [u8; 8])>> = theirs
-        .into_iter()
-        .map(|o| (o.node, o.children.into_iter().map(|(n, h)| (named(n, cut), h)).collect()))
-        .collect();
+    let mut theirs: BTreeMap<Node, Vec<(Node, Short)>> =
+        theirs.iter().map(|opened| (opened.node, opened.nodes(cut))).collect();
     // Where a node is listed together with its parent, whether it differs is not known yet.
     let beneath: BTreeSet<Node> = theirs.values().flatten().map(|child| child.0).collect();
     let mut work: VecDeque<Node> =
@@ -103,7 +149,7 @@ pub(super) fn compare(
     let (mut blocks, mut open) = (Vec::new(), Vec::new());
     while let Some(node) = work.pop_front() {
         let Some(listed) = theirs.remove(&node) else { continue };
-        let mine = side.open(&[node])?.pop().map(|opened| opened.children).unwrap_or_default();
+        let mine = side.open(&[node])?.pop().map(|family| family.1).unwrap_or_default();
         for child in digest::differing(&mine, &listed) {
             match child {
                 Node::Inner { origin, level: 0, index } => blocks.push((origin, index)),
@@ -115,15 +161,5 @@ pub(super) fn compare(
     blocks.sort_unstable();
     blocks.truncate(WALK_BLOCKS);
     open.sort_unstable();
-    Ok(Step { opened: side.open(&open)?, blocks })
-}
-
-/// An origin named as the child of its bucket stands for its topmost node at the cut.
-fn named(node: Node, cut: &VersionVector) -> Node {
-    match node {
-        Node::Inner { origin, level: TOP, index } => {
-            Node::Inner { origin, level: digest::top_level(cut.get(origin)), index }
-        }
-        other => other,
-    }
+    Ok(Step { opened: told(&side.open(&open)?), blocks })
 }

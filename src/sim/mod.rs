@@ -25,6 +25,9 @@
 )]
 
 mod config;
+#[doc(hidden)]
+pub mod decoders;
+pub mod hostile;
 mod link;
 mod meetings;
 mod op;

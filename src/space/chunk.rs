@@ -146,8 +146,9 @@ impl Chunk {
         let origins = Origins::new(origins);
         let mut chunk = Self::default();
         let mut last_place = LastPlace { bytes: Vec::new(), room: limits::CHUNK_PLACE_BYTES };
-        let mut upto = Vec::new();
-        for _ in 0..cursor.count(3, limits::VECTOR_REPLICAS)? {
+        let count = cursor.count(3, limits::VECTOR_REPLICAS)?;
+        let mut upto = Vec::with_capacity(count);
+        for _ in 0..count {
             let (origin, to) = (origins.take(cursor)?, cursor.seq()?);
             upto.push((origin, to));
             take_group(cursor, &origins, origin, to, &mut last_place, &mut chunk.events)?;
@@ -168,8 +169,9 @@ impl Chunk {
 
 fn take_last(cursor: &mut Cursor<'_>, origins: &Origins) -> Result<Last, DecodeError> {
     let vector = origins.take_vector(cursor, limits::VECTOR_REPLICAS)?;
-    let mut claims: Vec<Claim> = Vec::new();
-    for _ in 0..cursor.count(34, usize::MAX)? {
+    let count = cursor.count(34, usize::MAX)?;
+    let mut claims: Vec<Claim> = Vec::with_capacity(count);
+    for _ in 0..count {
         let (origin, block) = (origins.take(cursor)?, cursor.varint()?);
         if claims.last().is_some_and(|c| (c.origin, c.block) >= (origin, block)) {
             return Err(cursor.wrong(Problem::Unsorted));

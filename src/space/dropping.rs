@@ -74,7 +74,8 @@ impl Store {
     /// everybody who reads when the first commit is made, which takes a moment; then its rows
     /// are freed, a few thousand in each commit, and writers and readers go on between them.
     /// Handles stay good, and writing begins the space anew, under another
-    /// [name](super::Space::replica). A session under way in it fails.
+    /// [name](super::Space::replica). A session under way gives it up and
+    /// goes on with its other spaces.
     ///
     /// # Errors
     /// The storage failed; the space is dropped or it is not, and freeing goes on with the

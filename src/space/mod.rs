@@ -73,6 +73,8 @@ mod change;
 mod check;
 mod chunk;
 mod condition;
+#[cfg(feature = "sim")]
+mod decoders;
 mod dropping;
 mod handles;
 mod meetings;
@@ -102,11 +104,13 @@ pub(crate) use bases::VectorHash;
 pub(crate) use brake::Claimed;
 pub(crate) use catalog::Leaf;
 pub(crate) use chunk::Chunk;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use chunk::{Claim, Event, Last};
+#[cfg(feature = "sim")]
+pub(crate) use decoders::read_row;
 pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use rows::Removal;
 pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
 

@@ -54,7 +54,7 @@ fn forgetful() -> rejoin::Store {
 }
 
 fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/frames")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/session")
 }
 
 #[test]

@@ -21,12 +21,17 @@ const INPUT_BYTES: usize = 1 << 20;
 
 /// A store in memory that is always the same one: its name, its times, its nonces.
 pub(crate) fn store(name: u8) -> Store {
+    Store::in_memory_with(options(name))
+}
+
+/// The options of that store.
+pub(crate) fn options(name: u8) -> Options {
     let drawn = AtomicU64::new(0);
     let entropy = move |bytes: &mut [u8]| {
         let n = drawn.fetch_add(1, Ordering::Relaxed) as u8;
         bytes.fill(name.wrapping_add(n.wrapping_mul(16)));
     };
-    Store::in_memory_with(Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy)))
+    Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy))
 }
 
 /// The space that all of it is about.
@@ -42,7 +47,8 @@ pub(crate) fn victim() -> Store {
     store
 }
 
-fn fill(space: &Space) -> Result<(), rejoin::Error> {
+/// Some of each type.
+pub(crate) fn fill(space: &Space) -> Result<(), rejoin::Error> {
     for n in 0..40_u32 {
         space.set::<u32>("cart").add(&n)?;
     }
@@ -75,6 +81,15 @@ pub(crate) fn honest(name: u8) -> Store {
     };
     write().expect("memory does not fail");
     store
+}
+
+/// A peer that has written nothing, under a name that these bytes cannot foresee.
+fn newcomer(bytes: &[u8]) -> Store {
+    let name = *blake3::hash(bytes).as_bytes();
+    let entropy = move |bytes: &mut [u8]| {
+        bytes.iter_mut().zip(name.iter().cycle()).for_each(|(b, n)| *b = *n);
+    };
+    Store::in_memory_with(Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy)))
 }
 
 /// The frames in these bytes.
@@ -142,8 +157,17 @@ pub(crate) fn play(bytes: &[u8]) -> Report {
         assert_eq!(main_of(&peer).root().ok(), space.root().ok());
     } else {
         // A delta came to its end. Whoever wrote it may have lied about anybody's events, so
-        // an honest peer may find itself refused; but nothing breaks.
+        // an honest peer may find itself refused, or two contents under one dot; but nothing
+        // breaks, and one who was not lied about becomes equal.
         let _ = meet(&honest(9), &store);
+        let newcomer = newcomer(bytes);
+        match meet(&newcomer, &store) {
+            Ok(met) => {
+                assert!(met.converged(), "{met:?}");
+                assert_eq!(main_of(&newcomer).root().ok(), space.root().ok());
+            }
+            Err(error) => panic!("one who wrote nothing is refused: {error}"),
+        }
     }
     let found = store.check().expect("memory does not fail");
     assert!(found.is_sound(), "{found:?}");

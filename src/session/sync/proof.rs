@@ -5,7 +5,8 @@ use crate::causal::{ReplicaId, VersionVector};
 use crate::digest::{self, RootHash};
 use crate::error::Error;
 use crate::faults::fault;
-use crate::session::message::{Message, Opened};
+use crate::session::message::Message;
+use crate::session::nodes::Opened;
 use crate::session::report::Why;
 use crate::session::walk;
 use crate::space::touched;
@@ -72,10 +73,9 @@ impl SpaceSync {
         }
         self.walked.clone_from(&self.cut);
         self.dropped = false;
-        self.phase = Phase::Walk;
-        self.blocks.clear();
-        self.claimed = false;
+        self.begin_walk();
         let opened = walk::start(&self.space, &self.cut, around.key)?;
+        self.asked = opened.iter().map(|opened| opened.node).collect();
         self.queue.push_back(Message::Nodes { space: self.id, opened, blocks: Vec::new() });
         Ok(())
     }
@@ -97,6 +97,14 @@ impl SpaceSync {
         self.prove(around)
     }
 
+    fn begin_walk(&mut self) {
+        self.phase = Phase::Walk;
+        self.blocks.clear();
+        self.claimed = false;
+        self.asked.clear();
+        self.descents = 0;
+    }
+
     pub(super) fn take_nodes(
         &mut self,
         opened: Vec<Opened>,
@@ -112,15 +120,25 @@ impl SpaceSync {
             if self.rounds < NEWS_ROUNDS && self.has_news()? {
                 return self.prove_with_news(around);
             }
-            self.phase = Phase::Walk;
-            self.blocks.clear();
-            self.claimed = false;
+            self.begin_walk();
+        } else {
+            self.descents += opened.len();
+        }
+        if !walk::follows(&opened, &self.asked, &self.cut) {
+            return Err(protocol("a node opened that nobody listed"));
         }
         let mut step = walk::compare(&self.space, &self.cut, around.key, opened)?;
         self.blocks.extend(blocks);
         self.blocks.append(&mut step.blocks);
         self.blocks.sort_unstable();
         self.blocks.dedup();
+        self.descents += step.opened.len();
+        self.asked = step.opened.iter().map(|opened| opened.node).collect();
+        if self.descents > walk::most_descents(self.blocks.len() + self.asked.len(), &self.cut) {
+            let moved = self.dropped || self.has_news()?;
+            self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
+            return Ok(());
+        }
         if !step.opened.is_empty() {
             let blocks = core::mem::take(&mut self.blocks);
             self.queue.push_back(Message::Nodes { space: self.id, opened: step.opened, blocks });

@@ -1,0 +1,30 @@
+//! The decoders of what travels and of what stands on disk, one by one, for fuzzers: no
+//! application needs them.
+
+use crate::codec::DecodeError;
+use crate::storage::Table;
+
+/// Reads a frame as a session does, message by message; how many events the longest chunk
+/// in it has.
+///
+/// # Errors
+/// What a session refuses it for.
+pub fn frame(bytes: &[u8]) -> Result<usize, DecodeError> {
+    crate::session::forge::read(bytes)
+}
+
+/// The first message of a frame that has another spelling, in words: there must be none.
+///
+/// # Errors
+/// As [`frame`].
+pub fn respelled(bytes: &[u8]) -> Result<Option<String>, DecodeError> {
+    crate::session::forge::respelled(bytes)
+}
+
+/// Reads the value of a row and writes it again, which must give the same bytes.
+///
+/// # Errors
+/// What a store calls it corrupt for.
+pub fn row(table: Table, value: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    crate::space::read_row(table, value)
+}

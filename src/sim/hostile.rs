@@ -1,0 +1,367 @@
+//! Peers that speak the protocol and lie.
+//!
+//! A [`Lie`] is a session that a peer makes up, message by message, against a store that runs
+//! the shipped code. Whatever it says, three things hold afterwards: the store is sound, what
+//! it took was bounded by what was sent, and an honest peer becomes equal with it. A lie that
+//! is no more than a use of the peer's rights ([`Lie::is_within_rights`]: whoever may write may
+//! write nonsense, and in the name of others, until writers sign) may change what the store
+//! holds; after any other it is as it was, and the session ended with a typed error, or says
+//! of the space why it is not proven.
+//!
+//! ```
+//! use rejoin::{Store, sim::hostile::{self, Lie}};
+//!
+//! let victim = Store::in_memory();
+//! let space = victim.space("main")?;
+//! space.set("cart").add(&"apple".to_owned())?;
+//! let root = space.root()?;
+//! for lie in Lie::ALL.into_iter().filter(|lie| !lie.is_within_rights()) {
+//!     let told = hostile::tell(&victim, "main", lie, 1)?;
+//!     assert!(!told.report.converged());
+//!     assert_eq!(space.root()?, root);
+//! }
+//! # Ok::<(), rejoin::Error>(())
+//! ```
+
+mod lie;
+mod walks;
+
+pub use lie::Lie;
+
+use super::random::Random;
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::{Kind, Place, Prefix, limits};
+use crate::error::{Error, PeerError};
+use crate::session::forge::{self, Heard, Say, Stands};
+use crate::session::{Report, Scope, Session};
+use crate::space::{Chunk, Claim, Event, Last, Removal, Store};
+
+/// What came of a lie.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Told {
+    /// Why the victim ended the session, if it did.
+    pub error: Option<PeerError>,
+    /// Bytes that the liar sent.
+    pub sent_bytes: u64,
+    /// Bytes that it was answered.
+    pub heard_bytes: u64,
+    /// Frames that it was answered.
+    pub heard_frames: u64,
+    /// What the victim says of the session.
+    pub report: Report,
+}
+
+/// Lies to a store about a space, in one session; the seed says in which name, and whether
+/// the liar connects or is connected to.
+///
+/// # Errors
+/// The storage failed: what a peer does wrong is in [`Told::error`].
+pub fn tell(store: &Store, space: &str, lie: Lie, seed: u64) -> Result<Told, Error> {
+    let mut liar = Liar::new(store, space, seed)?;
+    match liar.tell(lie) {
+        Ok(()) | Err(Error::Peer(_)) => {}
+        Err(error) => return Err(error),
+    }
+    liar.session.close();
+    liar.told.report = liar.session.report().clone();
+    Ok(liar.told)
+}
+
+/// Rounds of a talk without end, for a liar that does not tire first.
+const ROUNDS: usize = 2_000;
+/// Messages and items of those who say much.
+const MANY: u64 = 20_000;
+const SPACES: u64 = 5_000;
+const A_YEAR_MS: u64 = 365 * 86_400_000;
+
+struct Liar {
+    name: ReplicaId,
+    other: ReplicaId,
+    victim: ReplicaId,
+    space: String,
+    /// What the victim has seen.
+    seen: VersionVector,
+    connects: bool,
+    session: Session,
+    random: Random,
+    now_ms: u64,
+    told: Told,
+    heard: Vec<Heard>,
+}
+
+/// Whether the session goes on.
+type Goes = Result<(), Error>;
+
+impl Liar {
+    fn new(store: &Store, space: &str, seed: u64) -> Result<Self, Error> {
+        let mut random = Random::new(seed);
+        let mut id = |first| {
+            let mut id = [first; 16];
+            random.fill(&mut id[1..]);
+            ReplicaId::from_bytes(id)
+        };
+        // The other comes after the liar in the order of names.
+        let (name, other, connects) = (id(0xe0), id(0xe1), seed.is_multiple_of(2));
+        let session = match connects {
+            true => Session::accept(store, [2; 16]),
+            false => Session::connect(store, Scope::Prefix(space.to_owned()), [2; 16])?,
+        };
+        let handle = store.space(space)?;
+        let told = Told {
+            error: None,
+            sent_bytes: 0,
+            heard_bytes: 0,
+            heard_frames: 0,
+            report: Report::default(),
+        };
+        Ok(Self {
+            name,
+            other,
+            victim: handle.replica(),
+            space: space.to_owned(),
+            seen: handle.vector()?,
+            connects,
+            session,
+            random,
+            now_ms: 0,
+            told,
+            heard: Vec::new(),
+        })
+    }
+
+    /// Says something, and hears what is answered.
+    fn say(&mut self, says: &[Say]) -> Goes {
+        self.send(&forge::frame(says))
+    }
+
+    fn send(&mut self, frame: &[u8]) -> Goes {
+        self.told.sent_bytes += frame.len() as u64;
+        let taken = self.session.handle_frame(self.now_ms, frame);
+        let heard = self.hear();
+        let ended = taken.and(heard);
+        if let Err(Error::Peer(error)) = &ended {
+            self.told.error.get_or_insert_with(|| error.clone());
+        }
+        ended
+    }
+
+    fn hear(&mut self) -> Goes {
+        while let Some(frame) = self.session.poll_frame(self.now_ms)? {
+            self.told.heard_bytes += frame.len() as u64;
+            self.told.heard_frames += 1;
+            self.heard.extend(forge::heard(&frame, &self.seen));
+        }
+        Ok(())
+    }
+
+    /// Begins to talk of the space, which stands so at the liar's side.
+    fn begin(&mut self, stands: Stands) -> Goes {
+        let hello = Say::Hello(self.name);
+        if self.connects {
+            return self.say(&[hello, Say::Open(0, self.space.clone(), stands), Say::AllOpened]);
+        }
+        self.hear()?;
+        self.say(&[hello, Say::Answer(0, stands), Say::AllOpened])
+    }
+
+    fn stands(&self, vector: VersionVector) -> Stands {
+        Stands { hash_of: vector.clone(), vector, root: [7; 32] }
+    }
+
+    /// Begins with the victim's vector and more.
+    fn begin_beyond(&mut self, more: &[(ReplicaId, u64)]) -> Result<VersionVector, Error> {
+        let mut vector = self.seen.clone();
+        more.iter().for_each(|(replica, seq)| vector.advance(Dot::new(*replica, Seq::new(*seq))));
+        self.begin(self.stands(vector.clone()))?;
+        Ok(vector)
+    }
+
+    fn item(&self, key: &str) -> Event {
+        item(place(key, Kind::SET, b"lie"), Vec::new())
+    }
+
+    fn dot(&self, seq: u64) -> Dot {
+        Dot::new(self.name, Seq::new(seq))
+    }
+
+    /// A delta of these events in one chunk, which leads to this vector.
+    fn delta(&mut self, events: Vec<(Dot, Event)>, vector: VersionVector) -> Goes {
+        let last = Some(Last { vector, claims: Vec::new() });
+        self.say(&[Say::Chunk(0, chunk(events, last))])
+    }
+
+    fn tell(&mut self, lie: Lie) -> Goes {
+        match lie {
+            Lie::KnowsOurFuture => {
+                let next = self.seen.get(self.victim).get() + 1 + self.random.below(1 << 20) as u64;
+                self.begin_beyond(&[(self.victim, next)]).map(drop)
+            }
+            Lie::RemovesOurFuture => {
+                let vector = self.begin_beyond(&[(self.name, 1)])?;
+                let next = Dot::new(self.victim, self.seen.get(self.victim).next());
+                let removal = Event::Removal(Removal::Dots(vec![next]));
+                self.delta(vec![(self.dot(1), removal)], vector)
+            }
+            Lie::VectorOfAnotherHash => {
+                let mut vector = self.seen.clone();
+                vector.advance(self.dot(9));
+                let stands = Stands { hash_of: self.seen.clone(), vector, root: [7; 32] };
+                self.begin(stands)
+            }
+            Lie::ShrinkingVector => {
+                self.begin_beyond(&[(self.name, 9)])?;
+                let mut vector = self.seen.clone();
+                vector.advance(self.dot(4));
+                self.delta(vec![(self.dot(9), self.item("shrunk"))], vector)
+            }
+            Lie::VectorTooHigh => {
+                let vector = self.begin_beyond(&[(self.other, u64::MAX), (self.name, 1)])?;
+                self.delta(vec![(self.dot(1), self.item("high"))], vector)
+            }
+            Lie::VectorTooLow => {
+                self.begin(self.stands(VersionVector::new()))?;
+                (0..ROUNDS).try_for_each(|_| self.say(&[Say::WantVector(0)]))
+            }
+            Lie::OverflowingSeq => {
+                let vector = self.begin_beyond(&[(self.name, u64::MAX)])?;
+                self.delta(vec![(self.dot(limits::EVENT_SEQ.get() + 1), self.item("over"))], vector)
+            }
+            Lie::NeverEqual => self.never_equal(),
+            Lie::EndlessWalk => self.endless_walk(),
+            Lie::UnlistedNodes => self.unlisted_nodes(),
+            Lie::ClaimsWithoutWalk => {
+                let vector = self.begin_beyond(&[(self.name, 1)])?;
+                let claim = Claim { origin: self.victim, block: 0, bits: [0; 32] };
+                let last = Some(Last { vector, claims: vec![claim] });
+                self.say(&[Say::Chunk(0, chunk(Vec::new(), last))])
+            }
+            Lie::OutOfOrder => {
+                self.begin_beyond(&[(self.name, 2)])?;
+                let one = chunk(vec![(self.dot(1), self.item("b"))], None);
+                let mut bytes = forge::frame(&[Say::Chunk(0, one)]);
+                // The group once more: count of groups, and again what follows it.
+                let group = bytes.split_off(20);
+                let Some(count) = bytes.last_mut() else { return Ok(()) };
+                *count = 2;
+                let again = group.get(..group.len().saturating_sub(1)).unwrap_or_default();
+                let frame = [bytes.as_slice(), again, &group].concat();
+                self.send(&frame)
+            }
+            Lie::OurDots => {
+                let vector = self.begin_beyond(&[(self.name, 1)])?;
+                let own = self.seen.get(self.victim).get();
+                let mut events: Vec<_> = (1..=own)
+                    .map(|seq| (Dot::new(self.victim, Seq::new(seq)), self.item("forged")))
+                    .chain([(self.dot(1), self.item("own"))])
+                    .collect();
+                events.sort_by_key(|event| event.0);
+                self.delta(events, vector)
+            }
+            Lie::DotsOfOthers => {
+                let vector = self.begin_beyond(&[(self.other, 3)])?;
+                let events = (1..=3).map(|n| Dot::new(self.other, Seq::new(n)));
+                self.delta(events.map(|dot| (dot, self.item("theirs"))).collect(), vector)
+            }
+            Lie::Replays => {
+                let vector = self.begin_beyond(&[(self.name, 2)])?;
+                let first = chunk(vec![(self.dot(1), self.item("once"))], None);
+                let last = Some(Last { vector, claims: Vec::new() });
+                let last = chunk(vec![(self.dot(2), self.item("twice"))], last);
+                let says = [first, last].map(|chunk| Say::Chunk(0, chunk));
+                says.iter().try_for_each(|say| self.say(&[say.clone(), say.clone(), say.clone()]))
+            }
+            Lie::MixedSpaces => {
+                let vector = self.begin_beyond(&[(self.name, 1)])?;
+                let last = Some(Last { vector, claims: Vec::new() });
+                let chunk = chunk(vec![(self.dot(1), self.item("mixed"))], last);
+                self.say(&[Say::Chunk(2 + u64::from(self.connects), chunk)])
+            }
+            Lie::ManyReplicas => {
+                let many: Vec<(ReplicaId, u64)> = (0..65_536).map(|n| (numbered(n), 1)).collect();
+                let vector = self.begin_beyond(&many)?;
+                let dots = many.iter().map(|(replica, _)| Dot::new(*replica, Seq::new(1)));
+                self.delta(dots.map(|dot| (dot, self.item("many"))).collect(), vector)
+            }
+            Lie::EndlessSiblings => {
+                let vector = self.begin_beyond(&[(self.name, MANY)])?;
+                let place = place("siblings", Kind::VALUE, b"");
+                let sibling = |n: u64| (self.dot(n), item(place.clone(), vec![0; 8]));
+                self.delta((1..=MANY).map(sibling).collect(), vector)
+            }
+            Lie::BeyondTheWindow => {
+                self.begin_beyond(&[(self.name, MANY)])?;
+                let one = |n| Say::Chunk(0, chunk(vec![(self.dot(n), self.item("window"))], None));
+                let says: Vec<Say> = (1..=100).map(one).collect();
+                self.say(&says)
+            }
+            Lie::SlowBytes => {
+                self.begin_beyond(&[(self.name, 9)])?;
+                self.say(&[Say::Chunk(0, chunk(vec![(self.dot(1), self.item("slow"))], None))])?;
+                for _ in 0..ROUNDS {
+                    self.now_ms += 1_000;
+                    self.session.handle_timeout(self.now_ms)?;
+                    self.hear()?;
+                }
+                Ok(())
+            }
+            Lie::FromTheFuture => {
+                let far = limits::EVENT_SEQ.get() - self.random.below(2) as u64;
+                let vector = self.begin_beyond(&[(self.name, far)])?;
+                let stamp = (10 * A_YEAR_MS + 1_700_000_000_000) << 16;
+                let payload = stamp.to_be_bytes().to_vec();
+                let event = item(place("future", Kind::REGISTER, b""), payload);
+                self.delta(vec![(self.dot(far), event)], vector)
+            }
+            Lie::ManySpaces => self.many_spaces(),
+            Lie::Noise => {
+                self.begin_beyond(&[(self.name, 9)])?;
+                let mut noise = vec![0; 1 + self.random.below(4096)];
+                self.random.fill(&mut noise);
+                self.say(&[Say::Raw(noise)])
+            }
+        }
+    }
+
+    /// Every one of these costs the victim more than it costs the liar.
+    fn many_spaces(&mut self) -> Goes {
+        if !self.connects {
+            self.hear()?;
+        }
+        self.say(&[Say::Hello(self.name)])?;
+        let mut vector = VersionVector::new();
+        vector.advance(self.dot(1));
+        let stands = self.stands(vector);
+        let first = u64::from(!self.connects);
+        let space = self.space.clone();
+        let open = |n| Say::Open(first + 2 * n, format!("{space}/{n:06}"), stands.clone());
+        for from in (0..SPACES).step_by(1_000) {
+            let says: Vec<Say> = (from..from + 1_000).map(&open).collect();
+            self.say(&says)?;
+        }
+        Ok(())
+    }
+}
+
+fn numbered(n: u32) -> ReplicaId {
+    let mut id = [0x5a; 16];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    ReplicaId::from_bytes(id)
+}
+
+/// A place of one step beneath a key.
+fn place(key: &str, kind: Kind, name: &[u8]) -> Option<Place> {
+    let prefix = Prefix::key(key.as_bytes()).and_then(|key| key.step(kind, name));
+    prefix.ok().map(|prefix| prefix.place())
+}
+
+fn item(place: Option<Place>, payload: Vec<u8>) -> Event {
+    let place = place.map(|place| place.as_bytes().to_vec()).unwrap_or_default();
+    Event::Item { place, past: VersionVector::new(), payload }
+}
+
+fn chunk(events: Vec<(Dot, Event)>, last: Option<Last>) -> Chunk {
+    let mut upto = VersionVector::new();
+    events.iter().for_each(|(dot, _)| upto.advance(*dot));
+    Chunk { events, upto, last }
+}
