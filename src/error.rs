@@ -183,6 +183,17 @@ pub enum PeerError {
         /// How many there are.
         found: u64,
     },
+    /// A frame out of its turn: the pipe lost, repeated or swapped frames. What was not
+    /// committed yet comes with the next session.
+    #[error(
+        "frame {found} came where frame {expected} was due: the pipe lost, repeated or swapped frames, or no rejoin peer sends"
+    )]
+    OutOfOrder {
+        /// The number of the frame that was due.
+        expected: u64,
+        /// The number of the one that came.
+        found: u64,
+    },
     /// A frame that does not fit what went before.
     #[error("the peer broke the protocol: {what}")]
     Protocol {

@@ -91,11 +91,12 @@ fn session(store: &Store, opening: Option<&[u8]>) -> Session {
     session
 }
 
-/// Takes a frame; how much memory that took at its peak.
-fn take(session: &mut Session, frame: &[u8]) -> (Result<(), Error>, usize) {
+/// Takes messages in a frame of the number that is due; how much memory that took at its peak.
+fn take(session: &mut Session, messages: &[u8]) -> (Result<(), Error>, usize) {
+    let frame = bytes(&[&number(session.report().frames_received), &raw(messages)]);
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
-    let taken = session.handle_frame(0, frame);
+    let taken = session.handle_frame(0, &frame);
     (taken, MEMORY.peak_usage().saturating_sub(before))
 }
 
@@ -181,7 +182,7 @@ fn counts_with_nothing_behind_them_take_no_memory() {
     {
         let mut session = session(&victim, opening);
         assert_eq!(session.frame_limit(), limit);
-        let (taken, peak) = take(&mut session, &vec![1; limit + 1]);
+        let (taken, peak) = take(&mut session, &vec![1; limit]); // and its number
         let too_large = Error::from(PeerError::FrameTooLarge { limit, found: limit as u64 + 1 });
         assert_eq!(taken.unwrap_err().to_string(), too_large.to_string());
         assert!(peak < BASE_BYTES, "{peak} bytes");

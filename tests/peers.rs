@@ -18,12 +18,23 @@ fn victim() -> Store {
     store
 }
 
-/// Hands these frames to a session that accepts; what it says of the last one.
+fn numbered(number: u8, messages: &[u8]) -> Vec<u8> {
+    [&[number], messages].concat()
+}
+
+/// Hands these frames, each in its turn, to a session that accepts; what it says of the last.
 #[track_caller]
 fn refused(frames: &[Vec<u8>]) -> PeerError {
     let store = victim();
+    let session = Session::accept(&store, [2; 16]);
+    let frames: Vec<Vec<u8>> = (0..).zip(frames).map(|(n, frame)| numbered(n, frame)).collect();
+    refused_as_they_are(store, session, &frames)
+}
+
+/// The same of frames that have their numbers.
+#[track_caller]
+fn refused_as_they_are(store: Store, mut session: Session, frames: &[Vec<u8>]) -> PeerError {
     let before = standing(&main_of(&store));
-    let mut session = Session::accept(&store, [2; 16]);
     let (last, first) = frames.split_last().unwrap();
     for frame in first {
         session.handle_frame(0, frame).unwrap();
@@ -44,7 +55,7 @@ fn refused(frames: &[Vec<u8>]) -> PeerError {
     let peer = pair::store(8);
     let mut other = Session::connect(&peer, Scope::All, [4; 16]).unwrap();
     other.poll_frame(0).unwrap();
-    match (other.handle_frame(0, &told.unwrap()), error) {
+    match (other.handle_frame(0, &numbered(0, &told.unwrap()[1..])), error) {
         (Err(Error::Peer(PeerError::Refused { reason })), Error::Peer(error)) => {
             assert!(error.to_string().starts_with(&reason) && reason.len() > 10, "{reason}");
             assert_eq!(other.poll_frame(0).unwrap(), None, "a refusal is not refused");
@@ -73,8 +84,27 @@ fn somebody_who_speaks_something_else() {
     for said in
         [b"GET / HTTP/1.1\r\n".as_slice(), b"\x16\x03\x01\x02", b"\x01rejoice", &[0xff; 100]]
     {
+        let store = victim();
+        let session = Session::accept(&store, [2; 16]);
+        let error = refused_as_they_are(store, session, &[said.to_vec()]);
+        let other = matches!(error, PeerError::Malformed(_) | PeerError::OutOfOrder { .. });
+        assert!(other, "{error:?}");
         let error = refused(&[said.to_vec()]);
         assert!(matches!(error, PeerError::Malformed(_)), "{error:?}");
+    }
+}
+
+#[test]
+fn a_pipe_that_loses_repeats_or_swaps_frames() {
+    let frames = [honest(), vec![2], vec![2]];
+    for (turns, expected, found) in
+        [(&[0, 2][..], 1, 2), (&[0, 0], 1, 0), (&[1], 0, 1), (&[0, 1, 1], 2, 1)]
+    {
+        let store = victim();
+        let session = Session::accept(&store, [2; 16]);
+        let frames: Vec<_> = turns.iter().map(|&n| numbered(n, &frames[usize::from(n)])).collect();
+        let error = refused_as_they_are(store, session, &frames);
+        assert_eq!(error, PeerError::OutOfOrder { expected, found }, "{turns:?}");
     }
 }
 
@@ -126,6 +156,7 @@ fn messages_that_do_not_fit_what_went_before() {
     main_of(&peer).set("cart").add(&2_u8).unwrap();
     let opening =
         Session::connect(&peer, Scope::All, [3; 16]).unwrap().poll_frame(0).unwrap().unwrap();
+    let opening = opening[1..].to_vec();
     for early in [
         vec![5, 0],                              // same
         vec![7, 0, 0],                           // a vector

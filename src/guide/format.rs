@@ -166,8 +166,11 @@
 //! # Frames
 //! A pipe carries whole frames in order; how they are told apart is the pipe's affair
 //! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
-//! highest first). A frame is a run of messages, each a tag byte and its fields. All but hello,
-//! opened, refuse, spaces and takes nothing begin with the number of the space they are about, a varint: even
+//! highest first). A frame is its number, a varint counted from 0 by each side, and a run of
+//! messages, each a tag byte and its fields. A frame out of its turn ends the session: the pipe
+//! lost, repeated or swapped some, and what a chunk leaves out would count as dead. All messages
+//! but hello, opened, refuse, spaces and takes nothing begin with the number of the space they are
+//! about, a varint: even
 //! where the connecting side opened it, odd where the other did.
 //!
 //! | tag | message | fields after the number |
@@ -210,7 +213,7 @@
 //! of its tree, which both sides know from the cut; level 0 is the blocks. Nodes, the children
 //! of each, and blocks are ascending, each once. Names and text are UTF-8.
 //!
-//! The first frame begins with hello, whose version comes before anything that another version
+//! The first message is hello, whose version comes before anything that another version
 //! may spell otherwise. The [sequences](super::sync) show what answers what.
 //!
 //! The first bytes that ever travel:
@@ -222,7 +225,7 @@
 //! let frame = session.poll_frame(0)?.unwrap();
 //! let replica = store.replica();
 //! let hello = [
-//!     b"\x01rejoin\x01", // tag, magic, version
+//!     b"\x00\x01rejoin\x01", // frame 0; tag, magic, version
 //!     replica.as_bytes().as_slice(),
 //!     &[7; 16],       // nonce
 //!     b"\x01\x04main", // scope: the space of this name
@@ -291,7 +294,7 @@
 //! ];
 //! let root = space.root()?;
 //! let proof: [&[u8]; 2] = [b"\x0a\x00", root.as_bytes()];
-//! assert_eq!(frame, [chunk.concat(), proof.concat()].concat());
+//! assert_eq!(frame, [vec![1], chunk.concat(), proof.concat()].concat()); // frame 1
 //! # Ok::<(), rejoin::Error>(())
 //! ```
 //!

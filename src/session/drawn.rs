@@ -36,6 +36,7 @@ const fn name(message: &Message) -> &'static str {
 
 fn messages(frame: &[u8]) -> Vec<&'static str> {
     let (mut cursor, mut names) = (Cursor::new("frame", frame), Vec::new());
+    cursor.varint().unwrap();
     while cursor.remaining() > 0 {
         let name = name(&Message::decode(&mut cursor).unwrap());
         // However many chunks were taken meanwhile.

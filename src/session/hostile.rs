@@ -39,6 +39,14 @@ fn frame(messages: &[Message]) -> Vec<u8> {
     out
 }
 
+/// Hands these messages to a session, under the number that is due.
+fn hand(session: &mut Session, messages: &[u8]) -> Result<(), Error> {
+    let mut out = Vec::new();
+    out.put_varint(session.report().frames_received);
+    out.extend_from_slice(messages);
+    session.handle_frame(0, &out)
+}
+
 fn hello() -> Message {
     Message::Hello { replica: EVIL, nonce: [9; 16], scope: Scope::All, call: Call::Each }
 }
@@ -55,7 +63,7 @@ fn drain(session: &mut Session) -> usize {
 fn accepted(store: &Store, theirs: &VersionVector) -> Session {
     let mut session = Session::accept(store, [2; 16]);
     let open = Message::Open { space: 0, name: "main".to_owned(), standing: standing(theirs) };
-    session.handle_frame(0, &frame(&[hello(), open])).unwrap();
+    hand(&mut session, &frame(&[hello(), open])).unwrap();
     drain(&mut session);
     session
 }
@@ -65,7 +73,7 @@ fn connected(store: &Store, theirs: &VersionVector) -> Session {
     let mut session = Session::connect(store, Scope::Space("main".to_owned()), [2; 16]).unwrap();
     drain(&mut session);
     let answer = Message::Answer { space: 0, standing: standing(theirs) };
-    session.handle_frame(0, &frame(&[hello(), answer])).unwrap();
+    hand(&mut session, &frame(&[hello(), answer])).unwrap();
     drain(&mut session);
     session
 }
@@ -110,13 +118,13 @@ fn chunk(events: Vec<(Dot, Event)>, last: Option<Last>) -> Chunk {
 }
 
 fn send(session: &mut Session, chunk: Chunk) -> Result<(), Error> {
-    session.handle_frame(0, &frame(&[Message::Chunk { space: 0, chunk: Box::new(chunk) }]))
+    hand(session, &frame(&[Message::Chunk { space: 0, chunk: Box::new(chunk) }]))
 }
 
 /// A frame full of one message is refused, and is not answered at length.
 fn refused(session: &mut Session, one: &Message, times: usize) {
     let bytes = frame(core::slice::from_ref(one)).repeat(times);
-    let error = session.handle_frame(0, &bytes).unwrap_err();
+    let error = hand(session, &bytes).unwrap_err();
     assert!(matches!(error, Error::Peer(_)), "{error}");
     assert!(drain(session) < 1000);
 }
@@ -171,7 +179,7 @@ fn proofs_and_walks_take_turns_and_end() {
         let one = frame(&[message]);
         let turns = (0..1000).take_while(|_| {
             drain(&mut session);
-            session.handle_frame(0, &one).is_ok()
+            hand(&mut session, &one).is_ok()
         });
         assert!(turns.count() < 1000, "a session without end");
     }

@@ -1,7 +1,7 @@
 //! Frames and the messages in them.
 //!
-//! A frame is a run of messages, each a tag and its fields; numbers are varints. All but
-//! the first two name the space they are about by a number, which whoever opens it gives
+//! A frame is its number, counted from 0 at each side, and a run of messages, each a tag and
+//! its fields; numbers are varints. All but the first two name the space they are about by a number, which whoever opens it gives
 //! out: even ones the side that connected, odd ones the other.
 //!
 //! | tag | message | fields |

@@ -10,16 +10,21 @@ use super::roll::Roll;
 use super::scope::Scope;
 use super::sync::{Around, Peer, Poll, SpaceSync};
 use super::walk;
-use crate::codec::{Cursor, DecodeError, Problem, limits};
+use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::error::{Error, PeerError};
 use crate::space::{STAGING_PATIENCE_MS, Store};
 
 /// How often a chunk that waits for another delta's staging is tried again, in milliseconds.
 const RETRY_MS: u64 = STAGING_PATIENCE_MS / 50;
 
+/// Bytes of a frame's number, at most.
+const NUMBER_BYTES: usize = 10;
+
 /// One side of a session: a state machine. Frames go in by [`handle_frame`](Self::handle_frame)
 /// and come out of [`poll_frame`](Self::poll_frame); time comes in as milliseconds of any
 /// clock that does not go back; a pipe that delivers whole frames in order is all it needs.
+/// Frames are numbered, so that one that loses, repeats or swaps frames ends the session and
+/// loses nothing else.
 ///
 /// **Poll until there is nothing more after everything that you hand in**, and stop where
 /// [`is_over`](Self::is_over) says so and all is sent.
@@ -153,9 +158,14 @@ impl Session {
         if frame.len() > limit {
             return Err(PeerError::FrameTooLarge { limit, found: frame.len() as u64 }.into());
         }
+        let expected = self.report.frames_received;
         self.report.frames_received += 1;
         self.report.bytes_received += frame.len() as u64;
         let mut cursor = Cursor::new("frame", frame);
+        let number = cursor.varint().map_err(malformed)?;
+        if number != expected {
+            return Err(PeerError::OutOfOrder { expected, found: number }.into());
+        }
         while cursor.remaining() > 0 {
             let message = Message::decode(&mut cursor).map_err(malformed)?;
             // Nobody waits for word that chunks were taken: what is asked stays asked.
@@ -321,7 +331,7 @@ impl Session {
     /// The storage failed, or the peer has said of a space that had to wait for others what
     /// must be refused. The session is over then.
     pub fn poll_frame(&mut self, now_ms: u64) -> Result<Option<Vec<u8>>, Error> {
-        let frame = match self.over {
+        let messages = match self.over {
             true => self.refuse(),
             false => self.gather(now_ms).inspect_err(|error| self.fail(error))?,
         };
@@ -330,9 +340,12 @@ impl Session {
             self.store.flush().inspect_err(|error| self.fail(error))?;
         }
         self.end_if_done().inspect_err(|error| self.fail(error))?;
-        if frame.is_empty() {
+        if messages.is_empty() {
             return Ok(None);
         }
+        let mut frame = Vec::with_capacity(NUMBER_BYTES + messages.len());
+        frame.put_varint(self.report.frames_sent);
+        frame.extend_from_slice(&messages);
         self.report.frames_sent += 1;
         self.report.bytes_sent += frame.len() as u64;
         Ok(Some(frame))
@@ -359,7 +372,7 @@ impl Session {
             self.vouches |= message.vouches();
             self.asked |= !matches!(message, Message::Taken { .. });
             let limit = if first { limits::FIRST_FRAME_BYTES } else { limits::FRAME_BYTES };
-            if before > 0 && frame.len() > limit {
+            if before > 0 && frame.len() > limit - NUMBER_BYTES {
                 self.carry = Some(frame.split_off(before));
                 break;
             }
@@ -452,6 +465,7 @@ impl Session {
     #[cfg(feature = "sim")]
     pub(crate) fn describe_frame(frame: &[u8]) -> String {
         let (mut cursor, mut words) = (Cursor::new("frame", frame), Vec::new());
+        let _ = cursor.varint();
         while cursor.remaining() > 0 {
             match Message::decode(&mut cursor) {
                 Ok(message) => words.push(format!("{message:?}")),

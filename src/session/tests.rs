@@ -85,8 +85,9 @@ fn half_proven() -> (Store, Store) {
     loop {
         pair.send(0, usize::MAX);
         let frame = pair.sides[1].poll_frame(0).unwrap().unwrap();
-        if matches!(Message::decode(&mut Cursor::new("frame", &frame)), Ok(Message::Proven { .. }))
-        {
+        let mut cursor = Cursor::new("frame", &frame);
+        cursor.varint().unwrap();
+        if matches!(Message::decode(&mut cursor), Ok(Message::Proven { .. })) {
             break; // lost
         }
         pair.sides[0].handle_frame(0, &frame).unwrap();

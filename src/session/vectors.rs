@@ -188,7 +188,8 @@ fn a_session_takes_damaged_frames_or_refuses_them() {
     let peer = store(9);
     peer.space("main").unwrap().set("cart").add(&7_u8).unwrap();
     let mut connecting = Session::connect(&peer, Scope::All, [3; 16]).unwrap();
-    let opening = connecting.poll_frame(0).unwrap().unwrap();
+    let opening = connecting.poll_frame(0).unwrap().unwrap().split_off(1);
+    let numbered = |number: u8, messages: &[u8]| [&[number], messages].concat();
     let mut store = victim();
     let mut before = store.space("main").unwrap().standing().unwrap();
     let mut taken = 0;
@@ -202,10 +203,11 @@ fn a_session_takes_damaged_frames_or_refuses_them() {
                 }
                 let mut session = Session::accept(&store, [2; 16]);
                 if let Some(start) = &start {
-                    session.handle_frame(0, start).unwrap();
+                    session.handle_frame(0, &numbered(0, start)).unwrap();
                     while session.poll_frame(0).unwrap().is_some() {}
                 }
-                let handled = session.handle_frame(0, &frame);
+                let due = session.report().frames_received as u8;
+                let handled = session.handle_frame(0, &numbered(due, &frame));
                 taken += usize::from(handled.is_ok());
                 while session.poll_frame(0).is_ok_and(|frame| frame.is_some()) {}
                 assert!(handled.is_ok() || session.is_over(), "{name}");

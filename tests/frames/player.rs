@@ -2,7 +2,7 @@
 //! and the fuzz target.
 //!
 //! Bytes are split into frames: two bytes of length, lowest first, then so many, or what is
-//! left. They are fed to a session that a store with some data accepts. Whatever they are:
+//! left. Each is given the number that is due. They are fed to a session that a store with some data accepts. Whatever they are:
 //!
 //! - the store is sound afterwards, rows against rows and digest against rows;
 //! - unless the frames were a delta to its end, or claims, it is as it was;
@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rejoin::codec::Put;
 use rejoin::session::{Report, Scope, Session};
 use rejoin::{Options, Space, Store};
 
@@ -129,7 +130,10 @@ pub(crate) fn play(bytes: &[u8]) -> Report {
     let mut now_ms = 0;
     for frame in split(bytes) {
         now_ms += 1000;
-        let taken = session.handle_frame(now_ms, frame);
+        let mut numbered = Vec::with_capacity(frame.len() + 10);
+        numbered.put_varint(session.report().frames_received);
+        numbered.extend_from_slice(frame);
+        let taken = session.handle_frame(now_ms, &numbered);
         while session.poll_frame(now_ms).is_ok_and(|frame| frame.is_some()) {}
         if taken.is_err() || session.is_over() {
             break;
@@ -187,7 +191,8 @@ pub(crate) fn record(a: &Store, b: &Store) -> Result<(Report, Vec<Vec<u8>>), rej
     while !(left.is_over() && right.is_over()) {
         let mut quiet = true;
         while let Some(frame) = left.poll_frame(now_ms)? {
-            sent.push(frame.clone());
+            let number = frame.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+            sent.push(frame.get(number..).unwrap_or_default().to_vec());
             right.handle_frame(now_ms, &frame)?;
             quiet = false;
         }
