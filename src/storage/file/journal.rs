@@ -42,17 +42,47 @@ const COMMIT_BYTES: usize = if cfg!(test) { 1 << 10 } else { 16 << 10 };
 /// So much is kept beside the tables, in the journal and in memory.
 const PENDING_BYTES: usize = if cfg!(test) { 4 << 10 } else { 512 << 10 };
 
-/// What is committed and has not moved to its tables.
+/// What is copied at each commit, where a snapshot holds the one before.
+const NEWEST_BYTES: usize = PENDING_BYTES / 32;
+
+/// What is committed and has not moved to its tables. Snapshots hold what they began with, so
+/// it is in two parts: much that seldom changes, above it the little that each commit changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
-    pub(super) changes: Changes,
+    older: Arc<Changes>,
+    newest: Arc<Changes>,
     bytes: usize,
+    newest_bytes: usize,
     /// Rows of the journal.
     commits: u64,
     /// How often the journal was moved before.
     moves: u64,
     /// The commit that moves it may have happened.
     moving: bool,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Reads these above what is beneath.
+    pub(super) fn above<T>(&self, below: &dyn Read, read: impl FnOnce(&dyn Read) -> T) -> T {
+        let older = Changed { below, changes: &self.older };
+        read(&Changed { below: &older, changes: &self.newest })
+    }
+
+    fn add(&mut self, changes: Changes, bytes: usize) {
+        self.bytes += bytes;
+        self.newest_bytes += bytes;
+        self.commits += 1;
+        Arc::make_mut(&mut self.newest).absorb(changes);
+        if self.newest_bytes > NEWEST_BYTES {
+            let newest = core::mem::take(&mut self.newest);
+            Arc::make_mut(&mut self.older).absorb(Arc::unwrap_or_clone(newest));
+            self.newest_bytes = 0;
+        }
+    }
 }
 
 /// The journal as those see it who begin now.
@@ -65,7 +95,7 @@ impl Journal {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.now().changes.is_empty()
+        self.now().is_empty()
     }
 
     fn change(&self, change: impl FnOnce(&mut Pending)) {
@@ -86,12 +116,12 @@ impl Journal {
             };
             for row in journal.range::<u64>(..)? {
                 let (number, row) = row?;
-                let row = row.value();
-                pending.bytes += row.len();
-                pending.commits = number.value().saturating_add(1);
-                if let Err(error) = read_changes(row, &mut pending.changes) {
+                let mut changes = Changes::default();
+                if let Err(error) = read_changes(row.value(), &mut changes) {
                     wrong.get_or_insert((number.value(), error));
                 }
+                pending.commits = number.value();
+                pending.add(changes, row.value().len());
             }
             Ok(pending)
         })?;
@@ -111,7 +141,7 @@ impl Journal {
     ) -> Result<(ReadTransaction, Option<Arc<Pending>>), StorageError> {
         let pending = self.now();
         let transaction = begin()?;
-        if pending.changes.is_empty() {
+        if pending.is_empty() {
             return Ok((transaction, None));
         }
         let now = self.now();
@@ -159,7 +189,8 @@ impl<'t> Draft<'t> {
     /// Writes to the tables from now on, first what is pending and what was changed here.
     pub(super) fn spill(&mut self) -> Result<(), StorageError> {
         self.large = true;
-        self.pending.changes.apply(&mut self.tables)?;
+        self.pending.older.apply(&mut self.tables)?;
+        self.pending.newest.apply(&mut self.tables)?;
         core::mem::take(&mut self.changes).apply(&mut self.tables)
     }
 
@@ -169,7 +200,7 @@ impl<'t> Draft<'t> {
             self.spill()?;
         }
         let Self { tables, pending, changes, large, .. } = self;
-        if *large && !pending.changes.is_empty() {
+        if *large && !pending.is_empty() {
             tables.with_own("moving the journal", |transaction| {
                 transaction.open_table(JOURNAL)?.retain(|_, _| false)?;
                 transaction.open_table(MOVES)?.insert((), pending.moves + 1)?;
@@ -213,11 +244,7 @@ impl Drafted {
             Self::Nothing => commit(),
             Self::Small { changes, bytes } => {
                 commit()?;
-                journal.change(|now| {
-                    now.changes.absorb(changes);
-                    now.bytes += bytes;
-                    now.commits += 1;
-                });
+                journal.change(|now| now.add(changes, bytes));
                 Ok(())
             }
             Self::Move => {
@@ -238,8 +265,9 @@ impl Draft<'_> {
         if self.large {
             return read(&self.tables);
         }
-        let committed = Changed { below: &self.tables, changes: &self.pending.changes };
-        read(&Changed { below: &committed, changes: &self.changes })
+        self.pending.above(&self.tables, |committed| {
+            read(&Changed { below: committed, changes: &self.changes })
+        })
     }
 }
 
@@ -278,8 +306,8 @@ impl Write for Draft<'_> {
         if self.large {
             return self.tables.delete(table, key);
         }
-        let committed = Changed { below: &self.tables, changes: &self.pending.changes };
-        self.changes.delete(&committed, table, key)
+        let changes = &mut self.changes;
+        self.pending.above(&self.tables, |committed| changes.delete(committed, table, key))
     }
 }
 

@@ -10,7 +10,6 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, Table
 use super::Inner;
 use super::health::Health;
 use super::journal::Pending;
-use crate::storage::overlay::Changed;
 use crate::storage::{
     KeyRange, Order, Read, ReadSnapshot, StorageError, Table, Visit, Write, of, of_mut,
 };
@@ -190,7 +189,7 @@ impl Snapshot {
     ) -> Result<T, StorageError> {
         self.health().readable()?;
         match &self.pending {
-            Some(pending) => read(&Changed { below: &Beneath(self), changes: &pending.changes }),
+            Some(pending) => pending.above(&Beneath(self), read),
             None => read(&Beneath(self)),
         }
     }
