@@ -94,6 +94,9 @@ pub enum Why {
     /// One side claims that very many items were removed, without records of that, and the
     /// other holds this back until somebody decides: see [`MassRemoval`].
     Held,
+    /// One side has staged as much of the other's deltas as it may
+    /// ([`Options::staging_bytes`](crate::Options::staging_bytes)); what it had of this space is gone.
+    StagedTooMuch,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -106,6 +109,7 @@ impl Why {
             Self::Diverged => 3,
             Self::ReceiveOnly => 4,
             Self::Held => 5,
+            Self::StagedTooMuch => 6,
             Self::Unknown => 0,
         }
     }
@@ -117,6 +121,7 @@ impl Why {
             3 => Self::Diverged,
             4 => Self::ReceiveOnly,
             5 => Self::Held,
+            6 => Self::StagedTooMuch,
             _ => Self::Unknown,
         }
     }
@@ -133,6 +138,9 @@ impl core::fmt::Display for Why {
             }
             Self::Held => {
                 "one side claims, without removal records, that very many items were removed, and the other holds that back until somebody decides"
+            }
+            Self::StagedTooMuch => {
+                "one side stages no more bytes for the other; raise Options::staging_bytes there"
             }
             Self::Unknown => "for a reason that only a newer version knows",
         })

@@ -121,6 +121,10 @@ impl SpaceSync {
                 self.give_up(around, Why::Displaced);
                 return Ok(None);
             }
+            Taken::TooMuch => {
+                self.give_up(around, Why::StagedTooMuch);
+                return Ok(None);
+            }
             Taken::Staged => Claimed::default(),
             Taken::Committed(claimed) => claimed,
         };
