@@ -98,6 +98,7 @@
 //! | | `leaves` | up to which commit of the store the leaves are right, 8 bytes |
 //! | | `met/`, peer (16), meeting (16) | commit up to which all was equal, count of meetings: varints; prefix of the names |
 //! | | `names/`, name of a space | how many names this replica has used up there, 8 bytes |
+//! | | `damaged` | what was found wrong with the store, in words |
 //! | | `staged/`, peer (16) | bytes that this peer has staged in all spaces, 8 bytes |
 //! | | `dropped/`, number of a space (4) | nothing: its rows are still to be freed |
 //! | `spaces` | name of the space | its number, 4 bytes, highest first; its leaf (16), once it was asked for |

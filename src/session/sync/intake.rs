@@ -107,6 +107,9 @@ impl SpaceSync {
         if claims && self.phase != Phase::Walk {
             return Err(protocol("claims without a walk"));
         }
+        if let Some(last) = chunk.last.as_ref().filter(|_| claims) {
+            self.space.check_blocks(last.claims.iter().map(|claim| (claim.origin, claim.block)))?;
+        }
         if self.one_way.here && !incoming.has_all(&chunk)? {
             return Err(PeerError::ReceiveOnly.into());
         }
