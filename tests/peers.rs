@@ -125,7 +125,7 @@ fn messages_out_of_turn() {
         ("something before the hello", vec![vec![2]]),
         ("something before the hello", vec![open(0, b"main")]),
         ("a second hello", vec![honest(), honest()]),
-        ("a word about what is taken that comes too late", vec![honest(), vec![17]]),
+        ("a word about what is taken that comes too late", vec![honest(), vec![2, 17]]),
         ("opened twice", vec![honest(), vec![2, 2]]),
         ("spaces compared out of turn", vec![honest(), vec![16, 0, 0]]),
         ("a space under a number that is not the peer's to give", vec![honest(), open(1, b"x")]),

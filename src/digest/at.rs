@@ -92,6 +92,22 @@ pub fn live_bits(
     Ok(bits)
 }
 
+/// Whether the live dots of a block are those of which its hash was made, in a space whose digest
+/// is clean and whose vector is `vector`. A hole in the rows would, to others, be a removal.
+///
+/// # Errors
+/// The storage failed.
+pub fn is_as_hashed(
+    read: &dyn Read,
+    space: u32,
+    vector: &VersionVector,
+    origin: ReplicaId,
+    block: u64,
+) -> Result<bool, StorageError> {
+    let kept = rows::node(read, space, (origin, 0, block))?;
+    Ok(kept == rows::block_hash(read, space, origin, block, vector.get(origin))?)
+}
+
 /// The live dots of a block that `cut` and `vector` cover, with their hashes: what to look
 /// at where blocks differ and their bits do not, because one dot has two contents.
 ///

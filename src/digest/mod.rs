@@ -83,7 +83,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use at::{children, dead_of, live_bits, live_hashes, root_at, seqs_of};
+pub use at::{children, dead_of, is_as_hashed, live_bits, live_hashes, root_at, seqs_of};
 pub use hash::{ItemHash, NodeHash, RootHash, short};
 pub use marks::{Marks, mark};
 pub(crate) use node::exists;

@@ -98,9 +98,11 @@
 //! | | `leaves` | up to which commit of the store the leaves are right, 8 bytes |
 //! | | `met/`, peer (16), meeting (16) | commit up to which all was equal, count of meetings: varints; prefix of the names |
 //! | | `names/`, name of a space | how many names this replica has used up there, 8 bytes |
+//! | | `damaged` | what was found wrong with the store, in words |
+//! | | `staged/`, peer (16) | bytes that this peer has staged in all spaces, 8 bytes |
 //! | | `dropped/`, number of a space (4) | nothing: its rows are still to be freed |
 //! | `spaces` | name of the space | its number, 4 bytes, highest first; its leaf (16), once it was asked for |
-//! | `states` | nothing | commit, items, bytes of the removal log, staged rows, commit of the store that changed it last: five varints; peer whose delta is staged: bytes, 0 or 16 |
+//! | `states` | nothing | commit, items, bytes of the removal log, staged rows, commit of the store that changed it last, bytes staged: six varints; peer whose delta is staged: bytes, 0 or 16 |
 //! | `items` | place, dot (24) | past (a vector), payload |
 //! | `dots` | dot (24) | item hash (16), whether it has a past (1), place |
 //! | `removals` | dot (24) | removal, below |
@@ -188,7 +190,7 @@
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held, 6 dropped; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held, 6 dropped, 7 staged too much; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
 //! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |

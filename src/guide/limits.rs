@@ -31,7 +31,8 @@
 //! | text of a refusal | 200 B | it is for people |
 //!
 //! Not of the format, so that peers may differ in them: four chunks are under way at a time in a
-//! session; a large delta keeps its place for 10 seconds without progress; a clock that is up
+//! session; a large delta keeps its place while another waits as long as a chunk comes in 10 seconds,
+//! and 60 KiB in a minute; a clock that is up
 //! to a day ahead of the wall clock is followed, and one further ahead is not (its data is
 //! taken all the same); a walk repairs up to 100,000 blocks, and a proof that still fails
 //! begins another.
@@ -71,6 +72,7 @@
 //!
 //! let options = Options::default();
 //! assert_eq!(options.removal_log_bytes, 64 * MIB as u64); // removal records, each space
+//! assert_eq!(options.staging_bytes, 4096 * MIB as u64); // staged by one peer, in all spaces
 //! assert_eq!(options.trash_bytes, 64 * MIB as u64); // what peers took away, each space
 //! assert_eq!(options.trash_age_ms, 7 * 86_400_000); // and for how long
 //! assert_eq!((options.brake_items, options.brake_percent), (1_000, 20)); // then removals are held

@@ -113,7 +113,11 @@
 //! [`Store::check`](crate::Store::check) (`rejoin check`) reads all rows and holds them against
 //! each other: each item against its dot and its hash, counts against rows, the digest against
 //! the dots. [`Store::check_deep`](crate::Store::check_deep) (`rejoin check --deep`) reads
-//! every page of the engine as well. Do not mend a store that is not sound. Put the file
+//! every page of the engine as well. A store that is not sound does not sync: to others, an item
+//! that it has seen and lost would be deleted. Sessions hold what they send, and the blocks that
+//! they make claims on, against their hashes; whoever finds something wrong writes it down, and
+//! from then on sessions fail with [`Damaged`](crate::storage::StorageError::Damaged), until a
+//! check finds nothing ([`Store::damage`](crate::Store::damage)). Do not mend a store that is not sound. Put the file
 //! aside, and sync a fresh store with a peer; what only the old one knew, export from it as
 //! far as it goes, or take it from a backup.
 //!

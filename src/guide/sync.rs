@@ -159,8 +159,11 @@
 //! and what removal records name disappears, the vector moves, all in one commit. A delta of
 //! one chunk, the usual case, is one commit and is staged nowhere.
 //!
-//! One large delta is staged per space at a time. Another one waits while it makes progress,
-//! and takes its place after ten seconds without any.
+//! One large delta is staged per space at a time. Another one waits while it makes progress: a
+//! chunk in ten seconds, and 60 KiB in a minute, by the clock of the session that waits. Else it
+//! takes the place, and what was staged there is dropped. A peer may have 4 GiB staged in all
+//! ([`Options::staging_bytes`](crate::Options::staging_bytes)); a delta that would be more is dropped
+//! ([`StagedTooMuch`](crate::session::Why::StagedTooMuch)), and other spaces go on.
 //!
 //! # 3. Proof at the cut
 //! The *cut* is what both sides have seen once both deltas have ended. Both know it, so it does

@@ -103,6 +103,9 @@ pub enum Why {
     Held,
     /// The space was dropped, here or at the peer, while the two compared it.
     Dropped,
+    /// One side has staged as much of the other's deltas as it may
+    /// ([`Options::staging_bytes`](crate::Options::staging_bytes)); what it had of this space is gone.
+    StagedTooMuch,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -116,6 +119,7 @@ impl Why {
             Self::ReceiveOnly => 4,
             Self::Held => 5,
             Self::Dropped => 6,
+            Self::StagedTooMuch => 7,
             Self::Unknown => 0,
         }
     }
@@ -128,6 +132,7 @@ impl Why {
             4 => Self::ReceiveOnly,
             5 => Self::Held,
             6 => Self::Dropped,
+            7 => Self::StagedTooMuch,
             _ => Self::Unknown,
         }
     }
@@ -146,6 +151,9 @@ impl core::fmt::Display for Why {
                 "one side claims, without removal records, that very many items were removed, and the other holds that back until somebody decides"
             }
             Self::Dropped => "the space was dropped meanwhile",
+            Self::StagedTooMuch => {
+                "one side stages no more bytes for the other; raise Options::staging_bytes there"
+            }
             Self::Unknown => "for a reason that only a newer version knows",
         })
     }

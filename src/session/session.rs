@@ -66,9 +66,11 @@ impl Session {
     /// from aiming at the short hashes of a walk.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The storage failed, or was found [damaged](Store::damage): then no session begins.
     pub fn connect(store: &Store, scope: Scope, nonce: [u8; 16]) -> Result<Self, Error> {
-        Ok(Self::new(store, true, Roll::connect(store, scope)?, nonce))
+        store.check_undamaged()?;
+        let roll = Roll::connect(store, scope).inspect_err(|error| store.note_error(error))?;
+        Ok(Self::new(store, true, roll, nonce))
     }
 
     /// The side that is connected to.
@@ -133,6 +135,7 @@ impl Session {
 
     fn fail(&mut self, error: &Error) {
         self.over = true;
+        self.store.note_error(error);
         if !matches!(error, Error::Peer(PeerError::Refused { .. })) {
             self.refusal = Some(error.to_string());
         }
@@ -231,6 +234,7 @@ impl Session {
 
     fn take_hello(&mut self, hello: Message) -> Result<(), Error> {
         let Message::Hello { replica, nonce, scope, call } = hello else { return Ok(()) };
+        self.store.check_undamaged()?;
         if replica == self.store.replica() {
             return Err(PeerError::SameReplica { replica }.into());
         }

@@ -204,8 +204,7 @@ impl SpaceSync {
             sync.finish(around, sync.mine.clone(), standing.root)?;
             return Ok(sync);
         }
-        let (incoming, staged) =
-            Incoming::open(&sync.space, sync.generation, around.peer, around.now_ms)?;
+        let (incoming, staged) = Incoming::open(&sync.space, sync.generation, around.peer)?;
         sync.incoming = Some(incoming);
         let staged = (!staged.is_empty()).then_some((around.peer, staged));
         sync.queue.push_back(Message::Answer {
@@ -456,8 +455,7 @@ impl SpaceSync {
     }
 
     fn take_answer(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
-        let (incoming, staged) =
-            Incoming::open(&self.space, self.generation, around.peer, around.now_ms)?;
+        let (incoming, staged) = Incoming::open(&self.space, self.generation, around.peer)?;
         self.incoming = Some(incoming);
         // What was offered may have been cleared since; then the peer leaves out what is
         // not here, and its delta must not be taken.

@@ -5,13 +5,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message::Message;
 use super::{Report, Scope, Session, Why};
+use crate::causal::ReplicaId;
 use crate::codec::Cursor;
 use crate::space::{Options, Store};
+use crate::storage::{KeyRange, MemoryStorage, Order, Storage, Table};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A store whose vectors always travel against a base, and whose chunks hold one event.
 fn store() -> Store {
+    Store::in_memory_with(store_options())
+}
+
+fn store_options() -> Options {
     let mut options = Options::with(
         Arc::new(|| 1_000),
         Arc::new(|bytes: &mut [u8]| {
@@ -22,7 +28,7 @@ fn store() -> Store {
     options.tuning.chunk_events = 1;
     options.tuning.frame_bytes = 1;
     options.tuning.short_vector_bytes = 0;
-    Store::in_memory_with(options)
+    options
 }
 
 fn put(store: &Store, key: &str) {
@@ -63,6 +69,18 @@ impl Pair {
         }
     }
 
+    /// Sends all that there is to say now.
+    fn go_on(&mut self) {
+        while self.send(0, usize::MAX) + self.send(1, usize::MAX) > 0 {}
+    }
+
+    /// Time goes by.
+    fn wait(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.sides.iter_mut().for_each(|side| side.handle_timeout(self.now_ms).unwrap());
+        self.go_on();
+    }
+
     fn run(mut self) -> [Report; 2] {
         while self.send(0, usize::MAX) + self.send(1, usize::MAX) > 0 {}
         assert!(self.sides.iter().all(Session::is_over), "stalled: {:?}", self.sides);
@@ -74,6 +92,11 @@ fn meet(left: &Store, right: &Store) {
     for report in Pair::new(left, right).run() {
         assert!(report.converged(), "{report:?}");
     }
+}
+
+/// Whose delta is staged.
+fn staged_of(store: &Store) -> Option<ReplicaId> {
+    store.space("main").unwrap().staged().unwrap().map(|(peer, _)| peer)
 }
 
 /// Two stores that are equal, of which only the second knows that it was proven.
@@ -137,7 +160,13 @@ fn a_delta_whose_place_was_taken_and_given_back_does_not_go_on() {
     slow.run_until_staged(&b);
     // The delta of A makes no progress for long: that of C takes its place, and ends.
     let mut quick = Pair::new(&c, &b);
-    quick.now_ms = 60_000;
+    // By its own clock, which has nothing to do with that of the other session.
+    quick.now_ms = 9_000_000;
+    quick.go_on();
+    assert_eq!(staged_of(&b), Some(a.replica()));
+    quick.wait(9_000);
+    assert_eq!(staged_of(&b), Some(a.replica()));
+    quick.wait(1_000);
     assert!(quick.run().iter().all(Report::converged));
     // What A had staged is gone. Had its last chunk moved the vector, it would be lost.
     slow.now_ms = 60_001;
@@ -244,4 +273,135 @@ fn more_spaces_than_have_room_wait_and_come_to_their_turn() {
     }
     meet(&a, &b);
     assert_eq!(b.spaces("").unwrap().len(), 2_500);
+}
+
+/// A holds the place at B with many chunks to come, each of so many bytes, and C waits.
+fn one_that_waits(value_bytes: usize) -> (Store, Pair, Pair) {
+    let (a, b, c) = (store(), store(), store());
+    let value = vec![b'x'; value_bytes];
+    let main = a.space("main").unwrap();
+    (0..200).for_each(|n| main.put(format!("{n:03}"), &value, None).unwrap());
+    ["date", "elder", "fig"].iter().for_each(|key| put(&c, key));
+    let mut holds = Pair::new(&a, &b);
+    holds.run_until_staged(&b);
+    let mut waits = Pair::new(&c, &b);
+    waits.go_on();
+    (b, holds, waits)
+}
+
+#[test]
+fn a_delta_that_only_trickles_loses_its_place() {
+    let (b, mut holds, mut waits) = one_that_waits(1);
+    // A chunk each five seconds: progress, but less than a delta must make.
+    for _ in 0..11 {
+        assert!(holds.send(1, usize::MAX) + holds.send(0, 1) > 0);
+        waits.wait(5_000);
+        assert!(!waits.sides[0].is_over());
+    }
+    assert!(holds.send(1, usize::MAX) + holds.send(0, 1) > 0);
+    waits.wait(5_000);
+    assert!(waits.run().iter().all(Report::converged));
+    let staged = b.space("main").unwrap().status().unwrap().staged;
+    assert_eq!((staged, keys(&b).len()), (0, 3), "what it had staged is gone");
+    assert!(holds.run().iter().all(|r| r.spaces[0].why == Some(Why::Displaced)));
+    assert!(b.check().unwrap().is_sound());
+}
+
+#[test]
+fn a_delta_that_goes_on_keeps_its_place() {
+    let (b, mut holds, mut waits) = one_that_waits(10_000);
+    for _ in 0..100 {
+        assert!(holds.send(1, usize::MAX) + holds.send(0, 1) > 0);
+        waits.wait(5_000);
+        assert!(!waits.sides[0].is_over());
+    }
+    assert!(holds.run().iter().all(Report::converged));
+    waits.wait(1_000);
+    assert!(waits.run().iter().all(Report::converged));
+    assert_eq!(keys(&b).len(), 203);
+}
+
+#[test]
+fn a_peer_stages_no_more_than_it_may_in_all_spaces_together() {
+    let (a, c) = (store(), store());
+    let mut options = store_options();
+    options.staging_bytes = 3_500;
+    let tables = MemoryStorage::new(ReplicaId::from_bytes([9; 16]));
+    let b = Store::on(Box::new(tables.clone()), options).unwrap();
+    let fill = |store: &Store, space: &str, count: usize| {
+        let space = store.space(space).unwrap();
+        (0..count).for_each(|n| space.put(format!("{n:03}"), "some value", None).unwrap());
+    };
+    let about = |store: &Store, space: &str| {
+        let left = Session::connect(store, Scope::Space(space.to_owned()), [1; 16]).unwrap();
+        Pair { sides: [left, Session::accept(&b, [2; 16])], now_ms: 0 }
+    };
+    let staged = |space: &str| b.space(space).unwrap().status().unwrap().staged;
+    let cut = |store: &Store, space: &str, count: u64| {
+        let mut pair = about(store, space);
+        while staged(space) < count {
+            assert!(pair.send(1, usize::MAX) + pair.send(0, 1) > 0);
+        }
+    };
+    fill(&a, "first", 20);
+    fill(&a, "second", 20);
+    fill(&a, "third", 20);
+    cut(&a, "first", 9);
+    cut(&a, "second", 9);
+    // There would be room for it alone.
+    for report in about(&a, "third").run() {
+        assert_eq!(report.space("third").unwrap().why, Some(Why::StagedTooMuch));
+        assert!(report.finished);
+    }
+    assert_eq!(staged("third"), 0, "what it had staged is gone");
+    // The others come to their end, which makes room.
+    for space in ["first", "second", "third"] {
+        assert!(about(&a, space).run().iter().all(Report::converged), "{space}");
+    }
+    // Another peer is another matter, and what is dropped is not counted any more.
+    fill(&c, "fourth", 25);
+    cut(&c, "fourth", 5);
+    assert!(b.drop_space("fourth").unwrap());
+    assert!(b.check().unwrap().is_sound());
+    let counts = KeyRange { from: b"staged/", to: Some(b"staged0") };
+    let mut left = 0;
+    let rows = tables.read().unwrap();
+    rows.scan(Table::Meta, counts, Order::Ascending, &mut |_, _| {
+        left += 1;
+        core::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn what_one_staged_and_anothers_vector_covers_goes_to_the_trash() {
+    let (a, b, c) = (store(), store(), store());
+    ["apple", "banana", "cherry"].iter().for_each(|key| put(&a, key));
+    meet(&a, &c);
+    for key in ["apple", "banana", "cherry"] {
+        c.space("main").unwrap().delete(key).unwrap();
+    }
+    let mut cut = Pair::new(&a, &b);
+    cut.run_until_staged(&b);
+    drop(cut);
+    let staged = b.space("main").unwrap().status().unwrap().staged;
+    // C has seen them removed, and B, which never showed them, needs no record of it.
+    let mut options = store_options();
+    options.tuning.chunk_events = 100;
+    let d = Store::in_memory_with(options);
+    meet(&d, &c);
+    meet(&d, &b);
+    let mut trashed = 0;
+    b.space("main")
+        .unwrap()
+        .trash()
+        .for_each(0, |gone| {
+            assert_eq!((gone.peer, gone.item.dot.replica), (d.replica(), a.replica()));
+            trashed += 1;
+            core::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(trashed, staged);
+    assert!(keys(&b).is_empty() && b.check().unwrap().is_sound());
 }

@@ -82,6 +82,7 @@ fn messages() -> Vec<(String, Message)> {
         ("takes_nothing", Message::TakesNothing),
         ("give_up_receive_only", Message::GiveUp { space: 0, why: Why::ReceiveOnly }),
         ("give_up_held", Message::GiveUp { space: 0, why: Why::Held }),
+        ("give_up_staged_too_much", Message::GiveUp { space: 0, why: Why::StagedTooMuch }),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()

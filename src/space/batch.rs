@@ -5,6 +5,8 @@
 mod log;
 mod staged;
 
+pub(super) use staged::release_staged;
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;

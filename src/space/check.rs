@@ -58,12 +58,16 @@ impl Store {
     /// look at is the engine's own: see [`check_deep`](Self::check_deep). It stops at a block
     /// that does not match its seal, since nothing can be said of what stands behind it.
     ///
+    /// A store that is not sound [does not sync](Self::damage) any more, until it is.
+    ///
     /// # Errors
     /// The storage failed. What is found wrong is no error but in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
         let checked = self.check_spaces(&mut report);
-        report.stopped(checked)
+        let report = report.stopped(checked)?;
+        self.note_damage(report.problems.first().cloned());
+        Ok(report)
     }
 
     /// The same, and before it the engine's pages: each one in use is read from the disk,
@@ -86,6 +90,7 @@ impl Store {
             Ok(true) => self.check(),
             Ok(false) => {
                 report.problems.push("the engine's pages do not match their checksums".to_owned());
+                self.note_damage(report.problems.first().cloned());
                 Ok(report)
             }
             Err(error) => report.stopped(Err(error.into())),

@@ -10,6 +10,7 @@
 
 use std::ops::ControlFlow;
 
+use super::batch::release_staged;
 use super::catalog::drop_touched;
 use super::meetings::forget_meetings;
 use super::rows::{Which, after, batch, range, read_count, read_state, space_key, vector_key};
@@ -99,8 +100,9 @@ impl Store {
                 let used = names_used(rows, name)? + 1;
                 rows.put(Table::Meta, &names_key(name), &used.to_be_bytes())?;
             }
-            let touched = read_state(rows, number)?.touched;
-            drop_touched(rows, touched)?;
+            let mut state = read_state(rows, number)?;
+            release_staged(rows, &mut state)?;
+            drop_touched(rows, state.touched)?;
             forget_meetings(rows, name)?;
             rows.delete(Table::Spaces, name.as_bytes())?;
             rows.put(Table::Meta, &[DROPPED_KEY, &space_key(number)].concat(), &[])?;

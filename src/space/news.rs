@@ -11,7 +11,7 @@ use super::rows::{
 use super::space::Space;
 use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
-use crate::digest;
+use crate::digest::{self, ItemHash};
 use crate::error::Error;
 #[cfg(rejoin_faults)]
 use crate::faults::fault;
@@ -229,7 +229,7 @@ impl Reading<'_> {
 
     fn item(&mut self, dot: Dot, row: &[u8]) -> Result<(), StorageError> {
         let Some(space) = self.snapshot.space else { return Ok(()) };
-        let DotRow { place, .. } =
+        let DotRow { place, hash, .. } =
             split_dot_value(row).map_err(|e| corrupt(Table::Dots, row, e))?;
         let key = item_key(space, place, Some(dot));
         let Some(value) = self.snapshot.rows.get(Table::Items, &key)? else {
@@ -237,6 +237,9 @@ impl Reading<'_> {
         };
         let (past, payload) =
             split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+        if ItemHash::of(dot, place, payload) != hash {
+            return Err(corrupt(Table::Items, &key, "its content has another hash"));
+        }
         self.bytes += 8 + place.len() + 20 * past.len() + payload.len();
         let event = Event::Item { place: place.to_vec(), past, payload: payload.to_vec() };
         self.chunk.events.push((dot, event));

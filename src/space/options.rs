@@ -26,6 +26,11 @@ pub struct Options {
     /// Bytes of removal records kept for each space, 64 MiB at first. What a log has
     /// forgotten costs a later session a walk of the digest, and nothing is lost.
     pub removal_log_bytes: u64,
+    /// Bytes that one peer may have staged here, in all spaces together, 4 GiB at first:
+    /// deltas of more than a chunk that have not come to their end. One that is larger does
+    /// not arrive; the session says so
+    /// ([`Why::StagedTooMuch`](crate::session::Why::StagedTooMuch)).
+    pub staging_bytes: u64,
     /// Bytes kept for each space of what peers took away without a removal record, 64 MiB at
     /// first: see [`Trash`](super::Trash). 0 keeps nothing.
     pub trash_bytes: u64,
@@ -95,6 +100,7 @@ impl Options {
             clock,
             entropy,
             removal_log_bytes: 64 * MIB as u64,
+            staging_bytes: 4096 * MIB as u64,
             trash_bytes: 64 * MIB as u64,
             trash_age_ms: 7 * DAY_MS,
             brake_items: 1_000,
@@ -130,6 +136,7 @@ impl core::fmt::Debug for Options {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Options")
             .field("removal_log_bytes", &self.removal_log_bytes)
+            .field("staging_bytes", &self.staging_bytes)
             .field("trash_bytes", &self.trash_bytes)
             .field("trash_age_ms", &self.trash_age_ms)
             .field("brake_items", &self.brake_items)

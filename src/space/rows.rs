@@ -342,6 +342,8 @@ pub(super) struct State {
     pub(super) log_bytes: u64,
     /// Rows ahead of the vector: items and removal records.
     pub(super) staged: u64,
+    /// Bytes of chunks that were staged since nothing was.
+    pub(super) staged_bytes: u64,
     /// Whose delta is staged.
     pub(super) staging_peer: Option<ReplicaId>,
     /// The number of the store's commit that changed vector or items last.
@@ -351,9 +353,8 @@ pub(super) struct State {
 impl State {
     pub(super) fn to_row(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(40);
-        for n in [self.commit, self.items, self.log_bytes, self.staged, self.touched] {
-            row.put_varint(n);
-        }
+        let counts = [self.commit, self.items, self.log_bytes, self.staged, self.touched];
+        counts.into_iter().chain([self.staged_bytes]).for_each(|n| row.put_varint(n));
         row.put_bytes(self.staging_peer.as_ref().map_or(&[], |peer| peer.as_bytes()));
         row
     }
@@ -366,6 +367,7 @@ impl State {
             log_bytes: cursor.varint()?,
             staged: cursor.varint()?,
             touched: cursor.varint()?,
+            staged_bytes: cursor.varint()?,
             staging_peer: None,
         };
         let mut peer = Cursor::new("staging peer", cursor.bytes(16)?);

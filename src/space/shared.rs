@@ -25,8 +25,8 @@ pub(super) struct SpaceShared {
     pub(super) vector: Mutex<Option<(CommitOf, Arc<VersionVector>)>>,
     /// Own events up to here may have been seen: a delta was read, or the store opened, since.
     pub(super) shown: AtomicU64,
-    /// Which session feeds the staging now.
-    pub(super) feeder: Mutex<Option<super::staging::Feeder>>,
+    /// Where a delta is staged, and which session feeds it now.
+    pub(super) staging: Mutex<super::staging::Place>,
     pub(super) resolvers: Resolvers,
 }
 
@@ -44,7 +44,7 @@ impl SpaceShared {
             generation: AtomicU64::new(0),
             vector: Mutex::new(None),
             shown: AtomicU64::new(own),
-            feeder: Mutex::new(None),
+            staging: Mutex::default(),
             resolvers: Resolvers::default(),
         })
     }
@@ -89,7 +89,7 @@ impl SpaceShared {
     pub(super) fn dropped(&self, replica: ReplicaId) {
         *lock(&self.replica) = replica;
         *lock(&self.vector) = None;
-        *lock(&self.feeder) = None;
+        lock(&self.staging).feeder = None;
         self.shown.store(0, Ordering::SeqCst);
         self.generation.fetch_add(1, Ordering::SeqCst);
     }

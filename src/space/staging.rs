@@ -18,18 +18,24 @@ use super::batch::{Batch, Staging};
 use super::brake::{Claimed, Claims, MassRemoval};
 use super::chunk::{Chunk, Event};
 use super::handles::split_stamp;
-use super::rows::{Which, read_vector};
+use super::rows::{DOT_BYTES, Removal, Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
 use super::trash::Taker;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
+use crate::codec::limits::KIB;
 use crate::codec::{Kind, place};
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::{Durability, StorageError};
 
-/// How long a delta that makes no progress keeps its place, in milliseconds.
+/// How long a delta of which no chunk comes keeps its place where another waits, in
+/// milliseconds.
 pub(crate) const STAGING_PATIENCE_MS: u64 = 10_000;
+
+/// How much of it must come in a minute: less, chunk by chunk, would keep the place for ever.
+const STAGING_BYTES_A_MINUTE: u64 = 60 * KIB as u64;
+const MINUTE_MS: u64 = 60_000;
 
 /// How far ahead of the wall clock here a remote timestamp may be and still be followed,
 /// in milliseconds: a day. The data is taken in any case.
@@ -38,10 +44,37 @@ const CLOCK_AHEAD_MS: u64 = 86_400_000;
 /// Chunks staged between two that are made sure to be on disk.
 const CHUNKS_A_SYNC: u32 = 16;
 
-/// Which session feeds the staging.
-pub(super) struct Feeder {
-    id: u64,
-    progress_ms: u64,
+/// The place where one delta is staged.
+#[derive(Default)]
+pub(super) struct Place {
+    /// The session that feeds it, if one does.
+    pub(super) feeder: Option<u64>,
+    /// Chunks and bytes that came, whoever brought them, since the store was opened.
+    chunks: u64,
+    bytes: u64,
+}
+
+impl Place {
+    /// Whoever waits for the place sees whether the delta that holds it goes on, by the
+    /// clock of its own session: those of two sessions may have nothing in common.
+    fn goes_on(&self, waiting: &mut Waiting, now_ms: u64) -> bool {
+        if self.chunks != waiting.chunks {
+            (waiting.chunks, waiting.chunk_ms) = (self.chunks, now_ms);
+        }
+        if self.bytes >= waiting.bytes.saturating_add(STAGING_BYTES_A_MINUTE) {
+            (waiting.bytes, waiting.bytes_ms) = (self.bytes, now_ms);
+        }
+        now_ms.saturating_sub(waiting.chunk_ms) < STAGING_PATIENCE_MS
+            && now_ms.saturating_sub(waiting.bytes_ms) < MINUTE_MS
+    }
+}
+
+/// What a session that waits for the place has seen of it, and when.
+struct Waiting {
+    chunks: u64,
+    chunk_ms: u64,
+    bytes: u64,
+    bytes_ms: u64,
 }
 
 /// A session's side of the staging: who feeds it, and whether it holds the place.
@@ -55,6 +88,8 @@ pub(crate) struct Incoming {
     chunks: u32,
     /// Up to where this delta is staged, while it holds the place.
     staged: VersionVector,
+    /// While another one holds it.
+    waiting: Option<Waiting>,
 }
 
 /// Where rows ahead of the vector may stand.
@@ -76,10 +111,7 @@ impl Staged {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        let mut feeder = lock(&self.space.shared.feeder);
-        if feeder.as_ref().is_some_and(|feeder| feeder.id == self.id) {
-            *feeder = None;
-        }
+        lock(&self.space.shared.staging).feeder.take_if(|feeder| *feeder == self.id);
     }
 }
 
@@ -94,6 +126,8 @@ pub(crate) enum Taken {
     Busy,
     /// Another session took this one's place.
     Displaced,
+    /// The peer would have more staged than it may. What it had staged here is gone.
+    TooMuch,
 }
 
 impl Incoming {
@@ -103,12 +137,12 @@ impl Incoming {
         space: &Space,
         generation: u64,
         peer: ReplicaId,
-        now_ms: u64,
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
         let staged = VersionVector::new();
         let space = space.clone();
-        let mut incoming = Self { space, peer, id, generation, holds: false, chunks: 0, staged };
+        let (holds, chunks, waiting) = (false, 0, None);
+        let mut incoming = Self { space, peer, id, generation, holds, chunks, staged, waiting };
         let space = &incoming.space;
         let snapshot = space.snapshot()?;
         let resumes = match snapshot.state.staging_peer {
@@ -118,7 +152,7 @@ impl Incoming {
         let Some(number) = snapshot.space.filter(|_| resumes) else {
             return Ok((incoming, VersionVector::new()));
         };
-        *lock(&space.shared.feeder) = Some(Feeder { id, progress_ms: now_ms });
+        lock(&space.shared.staging).feeder = Some(id);
         let staged = read_vector(&*snapshot.rows, number, Which::Staged)?;
         incoming.holds = true;
         incoming.staged.clone_from(&staged);
@@ -141,21 +175,25 @@ impl Incoming {
         let stages = chunk.last.is_none() || self.holds;
         let mut takes_place = false;
         if stages {
-            let mut feeder = lock(&self.space.shared.feeder);
-            let feeds = feeder.as_ref().is_some_and(|feeder| feeder.id == self.id);
-            if self.holds && !feeds {
+            let mut place = lock(&self.space.shared.staging);
+            if self.holds && place.feeder != Some(self.id) {
                 // Also where the other has come to its end: what was staged from here went
                 // with it, and the rest of this delta is not the whole of it.
                 return Ok(Taken::Displaced);
             }
             if !self.holds {
-                let waits = |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
-                if feeder.as_ref().is_some_and(waits) {
+                let (chunks, bytes) = (place.chunks, place.bytes);
+                let now = Waiting { chunks, chunk_ms: now_ms, bytes, bytes_ms: now_ms };
+                let waiting = self.waiting.get_or_insert(now);
+                if place.feeder.is_some() && place.goes_on(waiting, now_ms) {
                     return Ok(Taken::Busy);
                 }
                 takes_place = true;
             }
-            *feeder = Some(Feeder { id: self.id, progress_ms: now_ms });
+            self.waiting = None;
+            place.feeder = Some(self.id);
+            place.chunks += 1;
+            place.bytes += chunk_bytes(chunk);
         }
         if takes_place {
             self.staged = VersionVector::new();
@@ -164,7 +202,7 @@ impl Incoming {
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
-            *lock(&self.space.shared.feeder) = None;
+            lock(&self.space.shared.staging).feeder = None;
         }
         Ok(taken)
     }
@@ -227,6 +265,10 @@ impl Incoming {
                 batch.state.staging_peer = Some(peer);
             }
             let Some(last) = &chunk.last else {
+                if !batch.may_stage(peer, chunk_bytes(chunk), options.staging_bytes)? {
+                    batch.clear_staging()?;
+                    return Ok((Taken::TooMuch, Some(batch)));
+                }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
                 // A session that took the staging over may send again what the one before it
                 // had staged since this side said up to where: that does not go back.
@@ -272,6 +314,19 @@ pub(crate) fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> 
         return Err(PeerError::OwnFuture { theirs, own: own.get() }.into());
     }
     Ok(())
+}
+
+/// About how many bytes the rows of a chunk take.
+fn chunk_bytes(chunk: &Chunk) -> u64 {
+    let bytes = chunk.events.iter().map(|(_, event)| match event {
+        Event::Item { place, past, payload } => 2 * place.len() + 20 * past.len() + payload.len(),
+        Event::Removal(Removal::Prefix { prefix, past }) => {
+            prefix.as_bytes().len() + 20 * past.len()
+        }
+        Event::Removal(Removal::Dots(dots)) => DOT_BYTES * dots.len(),
+    });
+    // Dot and number of the space stand in each key; an item has two, and a hash.
+    bytes.map(|bytes| (bytes + 2 * DOT_BYTES + 24) as u64).sum()
 }
 
 /// Puts the rows of a chunk. Under a dot that `staged` covers a row may stand already, at

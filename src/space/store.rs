@@ -30,6 +30,8 @@ pub(super) struct StoreShared {
     pub(super) writers: Writers,
     /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
     pub(super) feeds: AtomicU64,
+    /// What was found wrong since the store was opened.
+    pub(super) damaged: Mutex<Option<String>>,
 }
 
 const CLOCK_KEY: &[u8] = b"clock";
@@ -198,6 +200,7 @@ impl StoreShared {
             spaces: Mutex::new(HashMap::new()),
             writers: Writers::new(clock),
             feeds: AtomicU64::new(1),
+            damaged: Mutex::default(),
         }
     }
 

@@ -48,6 +48,15 @@ pub enum StorageError {
         /// What is wrong there.
         reason: String,
     },
+    /// Rows were found that cannot be right. Until a check finds none, the store does not
+    /// sync: to others what it lacks would be deleted.
+    #[error(
+        "the store is damaged and does not sync: {found}; save what is sound into a new store and sync that, or check it again"
+    )]
+    Damaged {
+        /// What was found.
+        found: String,
+    },
     /// An earlier failure left the engine unusable; opening the store anew helps.
     #[error("the store failed earlier ({reason}) and must be opened anew")]
     MustReopen {
@@ -85,6 +94,7 @@ impl StorageError {
             Self::Corrupt { place, reason } => {
                 Self::Corrupt { place: place.clone(), reason: reason.clone() }
             }
+            Self::Damaged { found } => Self::Damaged { found: found.clone() },
             Self::MustReopen { reason } => Self::MustReopen { reason: reason.clone() },
             Self::EnginePanic { doing, message } => {
                 Self::EnginePanic { doing, message: message.clone() }

@@ -107,6 +107,9 @@ impl SpaceSync {
         if claims && self.phase != Phase::Walk {
             return Err(protocol("claims without a walk"));
         }
+        if let Some(last) = chunk.last.as_ref().filter(|_| claims) {
+            self.space.check_blocks(last.claims.iter().map(|claim| (claim.origin, claim.block)))?;
+        }
         if self.one_way.here && !incoming.has_all(&chunk)? {
             return Err(PeerError::ReceiveOnly.into());
         }
@@ -119,6 +122,10 @@ impl SpaceSync {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {
                 self.give_up(around, Why::Displaced);
+                return Ok(None);
+            }
+            Taken::TooMuch => {
+                self.give_up(around, Why::StagedTooMuch);
                 return Ok(None);
             }
             Taken::Staged => Claimed::default(),

@@ -151,6 +151,7 @@ impl SpaceSync {
                 self.queue.push_back(Message::Again { space: self.id });
             }
             (blocks, _) => {
+                self.space.check_blocks(blocks.iter().copied())?;
                 self.claimed = true;
                 self.sending = Some(Sending::Claims(blocks));
             }

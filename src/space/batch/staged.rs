@@ -7,10 +7,29 @@ use hashbrown::HashSet;
 use super::{Batch, Covered, Staging, run_range};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::space::rows::{
-    PASS_ROWS, Removal, Run, Which, after, batch, corrupt, dot_key, dot_of_key, item_key, range,
-    space_key, split_dot_value, split_item_value, vector_key,
+    PASS_ROWS, Removal, Run, State, Which, after, batch, corrupt, dot_key, dot_of_key, item_key,
+    range, read_count, space_key, split_dot_value, split_item_value, vector_key,
 };
-use crate::storage::{Order, StorageError, Table};
+use crate::storage::{Order, StorageError, Table, Write};
+
+/// Where it is counted how much a peer has staged in all spaces.
+fn staged_key(peer: ReplicaId) -> Vec<u8> {
+    [b"staged/".as_slice(), peer.as_bytes()].concat()
+}
+
+/// Nothing is staged in a space any more: no longer counts it for the peer whose it was.
+pub(in crate::space) fn release_staged(
+    rows: &mut dyn Write,
+    state: &mut State,
+) -> Result<(), StorageError> {
+    let bytes = core::mem::take(&mut state.staged_bytes);
+    let Some(key) = state.staging_peer.take().map(staged_key) else { return Ok(()) };
+    let left = read_count(rows, &key, "not a count of bytes")?.saturating_sub(bytes);
+    if left > 0 {
+        return rows.put(Table::Meta, &key, &left.to_be_bytes());
+    }
+    rows.delete(Table::Meta, &key).map(drop)
+}
 
 impl Batch<'_> {
     /// Puts the rows of items that are ahead of the vector. Each table in its own order:
@@ -39,6 +58,24 @@ impl Batch<'_> {
         self.rows.put(Table::Removals, &dot_key(self.space, dot), &removal.to_row())?;
         self.state.staged += 1;
         Ok(())
+    }
+
+    /// Counts bytes that a peer stages; whether they, and what it has staged in all spaces of
+    /// the store, are no more than it may.
+    pub(in crate::space) fn may_stage(
+        &mut self,
+        peer: ReplicaId,
+        bytes: u64,
+        most_bytes: u64,
+    ) -> Result<bool, StorageError> {
+        let key = staged_key(peer);
+        let staged = read_count(self.rows, &key, "not a count of bytes")?.saturating_add(bytes);
+        if staged > most_bytes {
+            return Ok(false);
+        }
+        self.rows.put(Table::Meta, &key, &staged.to_be_bytes())?;
+        self.state.staged_bytes = self.state.staged_bytes.saturating_add(bytes);
+        Ok(true)
     }
 
     /// Takes away what is staged under a dot, if anything is.
@@ -231,7 +268,7 @@ impl Batch<'_> {
             }
         }
         self.write_staged_vector(None)?;
-        self.state.staging_peer = None;
+        release_staged(self.rows, &mut self.state)?;
         Ok(())
     }
 

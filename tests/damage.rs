@@ -1,0 +1,174 @@
+//! A store with holes does not tell others that what it lacks was removed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod pair;
+
+use std::ops::ControlFlow;
+
+use pair::{items, main_of, meet, options, store};
+use rejoin::causal::ReplicaId;
+use rejoin::session::{Scope, Session};
+use rejoin::storage::{
+    Durability, KeyRange, MemoryStorage, Order, Storage, StorageError, Table, Verdict,
+};
+use rejoin::{Error, Options, Store};
+
+fn open(name: u8, options: Options) -> (Store, MemoryStorage) {
+    let storage = MemoryStorage::new(ReplicaId::from_bytes([name; 16]));
+    (Store::on(Box::new(storage.clone()), options).unwrap(), storage)
+}
+
+fn rows(storage: &MemoryStorage, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    let all = KeyRange { from: &[], to: None };
+    storage
+        .read()
+        .unwrap()
+        .scan(table, all, Order::Ascending, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    rows
+}
+
+/// Changes rows beneath a store.
+fn beneath(storage: &MemoryStorage, table: Table, key: &[u8], value: Option<&[u8]>) {
+    storage
+        .write(Durability::Immediate, &mut |rows| {
+            match value {
+                Some(value) => rows.put(table, key, value)?,
+                None => drop(rows.delete(table, key)?),
+            }
+            Ok(Verdict::Commit)
+        })
+        .unwrap();
+}
+
+/// Runs a session; how each side failed, if it did.
+fn meets_error(a: &Store, b: &Store) -> [Option<Error>; 2] {
+    let left = match Session::connect(a, Scope::All, pair::nonce()) {
+        Ok(left) => left,
+        Err(error) => return [Some(error), None],
+    };
+    let mut sides = [left, Session::accept(b, pair::nonce())];
+    let mut failed = [None, None];
+    let mut moved = true;
+    while moved {
+        moved = false;
+        for from in 0..2 {
+            let frame = sides[from].poll_frame(0).unwrap_or_else(|error| {
+                failed[from].get_or_insert(error);
+                sides[from].poll_frame(0).unwrap()
+            });
+            let Some(frame) = frame else { continue };
+            moved = true;
+            if let Err(error) = sides[1 - from].handle_frame(0, &frame) {
+                failed[1 - from].get_or_insert(error);
+            }
+        }
+    }
+    failed
+}
+
+fn is_corrupt(error: &Option<Error>) -> bool {
+    matches!(error, Some(Error::Storage(StorageError::Corrupt { .. })))
+}
+
+fn is_damaged(error: &Option<Error>) -> bool {
+    matches!(error, Some(Error::Storage(StorageError::Damaged { .. })))
+}
+
+/// Two that are equal, and a third that will take part in nothing before the end. The
+/// second forgets what it removes.
+fn pair_of(elements: u32) -> (Store, MemoryStorage, Store) {
+    let mut forgets = options(2);
+    forgets.removal_log_bytes = 0;
+    let (here, tables) = open(1, options(1));
+    let there = Store::in_memory_with(forgets);
+    main_of(&here).write(|tx| (0..elements).try_for_each(|n| tx.set("cart").add(&n))).unwrap();
+    meet(&here, &there);
+    (here, tables, there)
+}
+
+#[test]
+fn a_hole_is_not_claimed_to_be_a_removal() {
+    for connects in [true, false] {
+        let (here, tables, there) = pair_of(100);
+        main_of(&here).root().unwrap();
+        // An item and its dot vanish; then the two walk, because of something else.
+        let dots = rows(&tables, Table::Dots);
+        beneath(&tables, Table::Items, &rows(&tables, Table::Items)[50].0, None);
+        beneath(&tables, Table::Dots, &dots[50].0, None);
+        main_of(&there).set::<u32>("cart").remove(&7).unwrap();
+        let before = items(&main_of(&there));
+        let failed = match connects {
+            true => meets_error(&here, &there),
+            false => {
+                meets_error(&there, &here).into_iter().rev().collect::<Vec<_>>().try_into().unwrap()
+            }
+        };
+        assert!(is_corrupt(&failed[0]), "{failed:?}");
+        assert_eq!(items(&main_of(&there)), before);
+        // It says so, refuses from now on in both roles, and after it was opened anew.
+        assert!(here.damage().unwrap().unwrap().contains("hash"));
+        drop(here);
+        let here = Store::on(Box::new(tables.clone()), options(1)).unwrap();
+        let left = meets_error(&here, &there);
+        assert!(is_damaged(&left[0]), "{left:?}");
+        let right = meets_error(&there, &here);
+        assert!(is_damaged(&right[1]) && right[0].is_some(), "{right:?}");
+        assert_eq!(items(&main_of(&there)), before);
+        assert!(!here.check().unwrap().is_sound());
+        // Others go on with each other.
+        let third = store(3);
+        meet(&third, &there);
+        assert_eq!(items(&main_of(&third)), before);
+    }
+}
+
+#[test]
+fn an_item_that_changed_is_not_passed_on() {
+    let (here, tables, _) = pair_of(20);
+    let (key, value) = rows(&tables, Table::Items)[10].clone();
+    // As a payload that the type allows, so that only the hash tells.
+    main_of(&here).put("note", "something", None).unwrap();
+    let note =
+        rows(&tables, Table::Items).into_iter().find(|(k, _)| k.windows(4).any(|w| w == b"note"));
+    let (note_key, note_value) = note.unwrap();
+    let mut flipped = note_value.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    beneath(&tables, Table::Items, &note_key, Some(&flipped));
+    let third = store(3);
+    let failed = meets_error(&third, &here);
+    assert!(is_corrupt(&failed[1]), "{failed:?}");
+    assert!(items(&main_of(&third)).is_empty());
+    assert!(here.damage().unwrap().is_some());
+    // What was damaged only for a moment is taken back by a check that finds nothing.
+    assert!(!here.check().unwrap().is_sound());
+    beneath(&tables, Table::Items, &note_key, Some(&note_value));
+    assert!(is_damaged(&meets_error(&here, &third)[0]));
+    assert!(here.check().unwrap().is_sound());
+    assert_eq!(here.damage().unwrap(), None);
+    meet(&here, &third);
+    // A row that is gone though its dot is there.
+    beneath(&tables, Table::Items, &key, None);
+    assert!(is_corrupt(&meets_error(&store(4), &here)[1]));
+    beneath(&tables, Table::Items, &key, Some(&value));
+    assert!(is_damaged(&meets_error(&store(4), &here)[1]));
+}
+
+#[test]
+fn a_check_that_finds_something_ends_syncing() {
+    let (here, tables, there) = pair_of(20);
+    let dots = rows(&tables, Table::Dots);
+    beneath(&tables, Table::Dots, &dots[3].0, None);
+    // Nobody has noticed: vector and kept root are still equal, and nothing is deleted.
+    meet(&here, &there);
+    assert!(!here.check().unwrap().is_sound());
+    assert!(is_damaged(&meets_error(&here, &there)[0]));
+    assert_eq!(items(&main_of(&there)).len(), 20);
+    // It reads and writes as ever.
+    main_of(&here).counter("n").add(1).unwrap();
+    assert_eq!(main_of(&here).counter("n").get().unwrap(), 1);
+}
