@@ -147,7 +147,7 @@
 //!
 //! # Frames
 //! A pipe carries whole frames in order; how they are told apart is the pipe's affair
-//! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
+//! (WebSocket: one binary message each, in pieces of 64 KiB at most; plain streams: 4 bytes of length before each,
 //! highest first). A frame is a run of messages, each a tag byte and its fields. All but hello,
 //! opened, refuse and spaces begin with the number of the space they are about, a varint: even
 //! where the connecting side opened it, odd where the other did.
