@@ -11,10 +11,12 @@ fn flips(crashed: bool) {
     let folder = tempfile::tempdir_in(if cfg!(unix) { "/dev/shm" } else { "." });
     let folder = folder.or_else(|_| tempfile::tempdir()).unwrap();
     let seed = std::env::var("REJOIN_TEST_SEED").map_or(20, |seed| seed.parse().unwrap());
-    let outcomes = flip(&Store, folder.path(), 150, crashed, &mut Dice(seed)).unwrap();
+    let outcomes = flip(&Store, folder.path(), (300, 1_000), crashed, &mut Dice(seed)).unwrap();
     let of = |outcome: Outcome| outcomes.get(outcome as usize).copied().unwrap();
     assert_eq!(of(Outcome::Refused) + of(Outcome::Wrong) + of(Outcome::Panic), 0, "{outcomes:?}");
     assert!(of(Outcome::Right) > 10 && of(Outcome::Corrupt) > 10, "{outcomes:?}");
+    // Few blocks lead to all rows.
+    assert!(of(Outcome::Closed) < of(Outcome::Corrupt), "{outcomes:?}");
 }
 
 #[test]

@@ -162,6 +162,25 @@ fn the_core_knows_no_network_no_thread_and_no_clock() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Whoever names what a map is keyed by can make all of it collide in a map of hashes, unless
+/// these are drawn from a random seed. Ordered maps have no such names.
+#[test]
+fn no_map_is_keyed_by_hashes() {
+    let mut wrong = Vec::new();
+    for path in files(&["src"], ".rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for (number, line) in code_of(shipped).iter().enumerate() {
+            if ["HashMap", "HashSet", "hashbrown"].iter().any(|word| line.contains(word))
+                && !line.trim_start().starts_with('"')
+            {
+                wrong.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn files_stay_short() {
     let mut wrong = Vec::new();

@@ -167,8 +167,8 @@
 //!
 //! # Frames
 //! A pipe carries whole frames in order; how they are told apart is the pipe's affair
-//! (WebSocket: one binary message each; plain streams: 4 bytes of length before each,
-//! highest first). A frame is its number, a varint counted from 0 by each side, and a run of
+//! (WebSocket: one binary message each, in pieces of 64 KiB at most; plain streams: 4 bytes of
+//! length before each, highest first). A frame is its number, a varint counted from 0 by each side, and a run of
 //! messages, each a tag byte and its fields. A frame out of its turn ends the session: the pipe
 //! lost, repeated or swapped some, and what a chunk leaves out would count as dead. All messages
 //! but hello, opened, refuse, spaces and takes nothing begin with the number of the space they are

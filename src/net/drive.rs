@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
+use super::client::late;
 use super::error::{NetError, PipeError, SyncError};
 use super::meter::Meter;
 use super::options::NetOptions;
@@ -115,14 +116,25 @@ impl Job {
         started: Instant,
     ) -> Result<(), NetError> {
         let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut may_send = true;
+        let (mut may_send, role) = (true, self.role);
         loop {
             if session.is_over() && !may_send {
                 return Ok(());
             }
             let timer_ms = session.poll_timeout().map(|at| at.saturating_sub(now_ms()));
             let limit_bytes = session.frame_limit();
-            let event = match self.next(pipe, may_send, limit_bytes, timer_ms).await {
+            let known = session.report().peer.is_some();
+            if known {
+                self.meter.know();
+            }
+            let patience = self.options.hello_timeout;
+            let next = self.next(pipe, may_send, limit_bytes, timer_ms);
+            let next = match known || role == Role::Connect {
+                true => Ok(next.await),
+                // By any byte now and then one could hold a place for ever.
+                false => timeout_at((started + patience).into(), next).await,
+            };
+            let event = match next.unwrap_or_else(|_| Err(late(&self.peer, "a hello", patience))) {
                 Ok(event) => event,
                 // Who has all it wanted may go.
                 Err(NetError::ClosedEarly { .. }) if session.report().finished => return Ok(()),

@@ -12,6 +12,9 @@ pub struct NetOptions {
     pub connect_timeout: Duration,
     /// For the WebSocket handshake: 10 seconds at first.
     pub handshake_timeout: Duration,
+    /// For the first frame of somebody who connected, who makes hashes of all that is new
+    /// to say it: 30 seconds at first. Until then it takes a place, and nobody knows whose.
+    pub hello_timeout: Duration,
     /// For any byte to move while a session runs: 60 seconds at first. A peer that
     /// makes the hashes of millions of new items is silent meanwhile.
     pub idle_timeout: Duration,
@@ -26,6 +29,7 @@ impl Default for NetOptions {
         Self {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            hello_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(2),
             session: SessionOptions::default(),

@@ -1,4 +1,4 @@
-//! Frames over WebSocket: each one binary message.
+//! Frames over WebSocket: each one binary message, in pieces where it is long.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 
 use super::error::PipeError;
@@ -15,12 +17,16 @@ use super::pipe::Pipe;
 use crate::codec::limits;
 use crate::error::PeerError;
 
+/// Bytes of one piece of a message, at most: for each the reader makes room as soon as its
+/// length is told, whatever comes of it.
+const PIECE_BYTES: usize = 64 * limits::KIB;
+
 /// What every connection is configured with: the limits of frames, and no gathering of
-/// messages, since a frame gathers already. A message grows with what arrives of it.
+/// messages, since a frame gathers already. A message grows with the pieces that arrive of it.
 pub(super) fn config() -> WebSocketConfig {
     WebSocketConfig::default()
         .max_message_size(Some(limits::FRAME_BYTES))
-        .max_frame_size(Some(limits::FRAME_BYTES))
+        .max_frame_size(Some(PIECE_BYTES))
         .read_buffer_size(64 * limits::KIB)
         .write_buffer_size(0)
         .max_write_buffer_size(2 * limits::FRAME_BYTES)
@@ -63,7 +69,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pipe for Socket<S> {
     }
 
     fn start_send(&mut self, frame: Vec<u8>) -> Result<(), PipeError> {
-        Ok(Pin::new(&mut self.socket).start_send(Message::Binary(frame.into()))?)
+        let mut rest = Bytes::from(frame);
+        let mut kind = Data::Binary;
+        loop {
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+            let piece = Frame::message(piece, OpCode::Data(kind), rest.is_empty());
+            Pin::new(&mut self.socket).start_send(Message::Frame(piece))?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            kind = Data::Continue;
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PipeError>> {

@@ -328,3 +328,76 @@ async fn who_does_not_speak_websocket_is_told_apart() {
     let silent = answer(b"", true).await;
     assert!(matches!(silent, NetError::TimedOut { .. }), "{silent:?}");
 }
+
+/// Somebody who said that a message of 16 MiB was coming got room for all of it at once.
+#[tokio::test]
+async fn a_length_without_bytes_behind_it_takes_no_room() {
+    let server = serve(&Store::in_memory(), ServerOptions::default()).await;
+    let address = server.url.strip_prefix("ws://").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (shaken, _) = tokio_tungstenite::client_async(&server.url, stream).await.unwrap();
+    let mut stream = shaken.into_inner();
+    let length = u64::try_from(limits::FRAME_BYTES).unwrap().to_be_bytes();
+    let head = [[0x82, 0xff].as_slice(), &length, &[0; 4]].concat();
+    stream.write_all(&head).await.unwrap();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the server waits for all of it");
+}
+
+#[tokio::test]
+async fn who_sends_much_and_no_hello_is_cut_off() {
+    let store = Store::in_memory();
+    let server = serve(&store, ServerOptions::default()).await;
+    let address = server.url.strip_prefix("ws://").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (shaken, _) = tokio_tungstenite::client_async(&server.url, stream).await.unwrap();
+    let mut stream = shaken.into_inner();
+    // Pieces of one message, of which the last one never comes.
+    let piece = [[0x02, 0xfe, 0xff, 0xff].as_slice(), &[0; 4], &[0; 0xffff]].concat();
+    let more = [&[0x00], &piece[1..]].concat();
+    let mut sent = stream.write_all(&piece).await;
+    for _ in 0..200 {
+        sent = match sent {
+            Ok(()) => stream.write_all(&more).await,
+            Err(_) => break,
+        };
+    }
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "13 MB were taken from somebody unknown");
+}
+
+#[tokio::test]
+async fn who_says_no_hello_loses_the_place() {
+    let mut options = ServerOptions { sessions: 1, ..Default::default() };
+    options.net.hello_timeout = Duration::from_millis(200);
+    let server = serve(&filled(10, 5), options).await;
+    let address = server.url.strip_prefix("ws://").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut shaken, _) = tokio_tungstenite::client_async(&server.url, stream).await.unwrap();
+    // Pings move bytes, and are no hello.
+    let pings = tokio::spawn(async move {
+        use futures_util::SinkExt;
+        let ping = || tokio_tungstenite::tungstenite::Message::Ping(Default::default());
+        while shaken.send(ping()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let store = Store::in_memory();
+    let report = sync_url(&store, Scope::All, &server.url, &NetOptions::default()).await.unwrap();
+    assert!(report.converged());
+    pings.abort();
+}
+
+#[tokio::test]
+async fn frames_longer_than_a_piece_travel_whole() {
+    let (store, there) = (filled(3, 1 << 20), Store::in_memory());
+    let server = serve(&there, ServerOptions::default()).await;
+    let report = sync_url(&store, Scope::All, &server.url, &NetOptions::default()).await.unwrap();
+    assert!(report.converged());
+    let back = Store::in_memory();
+    let report = sync_url(&back, Scope::All, &server.url, &NetOptions::default()).await.unwrap();
+    assert!(report.converged());
+    assert_eq!(main_of(&back).root().unwrap(), main_of(&store).root().unwrap());
+}

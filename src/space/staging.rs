@@ -12,8 +12,6 @@
 
 use std::sync::atomic::Ordering;
 
-use hashbrown::HashSet;
-
 use super::batch::{Batch, Staging};
 use super::brake::{Claimed, Claims, MassRemoval};
 use super::chunk::{Chunk, Event};
@@ -283,9 +281,8 @@ impl Incoming {
             };
             if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
-                let fresh: Option<HashSet<Dot>> =
-                    (!stages).then(|| chunk.events.iter().map(|(dot, _)| *dot).collect());
-                batch.promote(&last.vector, fresh.as_ref())?;
+                let fresh = (!stages).then_some(chunk.events.as_slice());
+                batch.promote(&last.vector, fresh)?;
             }
             let mut change = space.changing(batch, clock);
             let claims = Claims { peer, claims: &last.claims, cut };

@@ -1,9 +1,8 @@
 //! Stores: one file, one replica, any number of spaces.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use hashbrown::HashMap;
 
 use super::options::{Options, Tuning};
 use super::rows::corrupt;
@@ -26,12 +25,20 @@ pub struct Store {
 pub(super) struct StoreShared {
     pub(super) storage: Box<dyn Storage>,
     pub(super) options: Options,
-    spaces: Mutex<HashMap<Arc<str>, Arc<SpaceShared>>>,
+    spaces: Mutex<Loaded>,
     pub(super) writers: Writers,
     /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
     pub(super) feeds: AtomicU64,
     /// What was found wrong since the store was opened.
     pub(super) damaged: Mutex<Option<String>>,
+}
+
+/// What the handles of each space share, as far as it was asked for.
+#[derive(Default)]
+struct Loaded {
+    by_name: BTreeMap<Arc<str>, Arc<SpaceShared>>,
+    /// How many there may be before those that nobody holds are let go.
+    most: usize,
 }
 
 const CLOCK_KEY: &[u8] = b"clock";
@@ -118,17 +125,18 @@ impl Store {
             return Err(UsageError::SpaceName { limit, found: name.len() }.into());
         }
         // Held while the rows are read: who drops the space must find what was made of them.
-        let mut spaces = lock(&self.shared.spaces);
-        if let Some(shared) = spaces.get(name) {
+        let Loaded { by_name, most } = &mut *lock(&self.shared.spaces);
+        if let Some(shared) = by_name.get(name) {
             return Ok(Space::new(self.clone(), shared.clone()));
         }
-        if spaces.len() == spaces.capacity() {
-            // Before it grows: where no handle is left, what they share can be read again,
-            // but for the application's functions.
-            spaces.retain(|_, s| Arc::strong_count(s) > 1 || !s.resolvers.is_empty());
+        if by_name.len() >= *most {
+            // Where no handle is left, what they share can be read again, but for the
+            // application's functions.
+            by_name.retain(|_, s| Arc::strong_count(s) > 1 || !s.resolvers.is_empty());
+            *most = 2 * by_name.len() + 8;
         }
         let shared = Arc::new(SpaceShared::load(name, self)?);
-        spaces.insert(shared.name.clone(), shared.clone());
+        by_name.insert(shared.name.clone(), shared.clone());
         Ok(Space::new(self.clone(), shared))
     }
 
@@ -197,7 +205,7 @@ impl StoreShared {
         Self {
             storage,
             options,
-            spaces: Mutex::new(HashMap::new()),
+            spaces: Mutex::default(),
             writers: Writers::new(clock),
             feeds: AtomicU64::new(1),
             damaged: Mutex::default(),
@@ -206,7 +214,7 @@ impl StoreShared {
 
     /// What the handles of a space share, if any was made since the store was opened.
     pub(super) fn loaded(&self, name: &str) -> Option<Arc<SpaceShared>> {
-        lock(&self.spaces).get(name).cloned()
+        lock(&self.spaces).by_name.get(name).cloned()
     }
 
     /// This moment of all spaces, to copy: own events in it count as seen from now on. A
@@ -216,7 +224,7 @@ impl StoreShared {
         let mut writer = self.writer()?;
         writer.flush()?;
         let rows = self.storage.read()?;
-        let spaces: Vec<_> = lock(&self.spaces).values().cloned().collect();
+        let spaces: Vec<_> = lock(&self.spaces).by_name.values().cloned().collect();
         spaces.iter().try_for_each(|space| space.show_rows(&*rows))?;
         Ok(rows)
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use rejoin::space::{Siblings, resolvers};
 
+use serde_json::value::RawValue;
+
 use crate::args::Rule;
 
 /// The one value, where the rule decides.
@@ -29,10 +31,24 @@ pub(crate) fn resolve(rule: Rule, siblings: &Siblings) -> Option<Vec<u8>> {
     }
 }
 
-/// The elements of a JSON array, each as it is written in the shortest way.
+/// The elements of a JSON array, each as it is written, but for the spaces between its parts:
+/// read as values, long numbers would lose digits, and objects that say a key twice one of them.
 fn elements(value: &[u8]) -> Option<BTreeSet<String>> {
-    let elements: Vec<serde_json::Value> = serde_json::from_slice(value).ok()?;
-    Some(elements.iter().map(ToString::to_string).collect())
+    let elements: Vec<&RawValue> = serde_json::from_slice(value).ok()?;
+    Some(elements.into_iter().map(|element| without_spaces(element.get())).collect())
+}
+
+/// JSON without what stands between its parts.
+fn without_spaces(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let mut kept = json.to_owned();
+    kept.retain(|letter| {
+        let quote = letter == '"' && !escaped;
+        in_string ^= quote;
+        escaped = in_string && letter == '\\' && !escaped;
+        in_string || quote || !letter.is_ascii_whitespace()
+    });
+    kept
 }
 
 fn lines(value: &[u8]) -> Option<BTreeSet<String>> {
@@ -91,7 +107,26 @@ impl PartialOrd for Decimal {
 
 #[cfg(test)]
 mod tests {
-    use super::Decimal;
+    use super::{Decimal, elements};
+
+    #[test]
+    fn elements_are_kept_as_they_are_written() {
+        let of = |json: &str| elements(json.as_bytes()).map(Vec::from_iter);
+        let some = |of: &[&str]| Some(of.iter().map(|&text| text.to_owned()).collect());
+        assert_eq!(
+            of("[12345678901234567890123, 1e400]"),
+            some(&["12345678901234567890123", "1e400"])
+        );
+        assert_eq!(of(r#"[{"a" : 1, "a": [ 2 ]}]"#), some(&[r#"{"a":1,"a":[2]}"#]));
+        assert_eq!(of(r#"[ "a \" b" , "\\", " " ]"#), some(&[r#"" ""#, r#""\\""#, r#""a \" b""#]));
+        assert_eq!(of("[]"), some(&[]));
+        // However deep: nothing recurses by it.
+        let deep = format!("[{}{}]", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(of(&deep).map(|of| of.len()), Some(1));
+        for none in ["", "1", "{}", "[1", "[01]", "[1] 2", "a\nb"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn numbers_are_compared_as_numbers() {

@@ -2,10 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use hashbrown::HashSet;
-
 use super::{Batch, Covered, Staging, run_range};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::space::chunk::Event;
 use crate::space::rows::{
     PASS_ROWS, Removal, Run, State, Which, after, batch, corrupt, dot_key, dot_of_key, item_key,
     range, read_count, space_key, split_dot_value, split_item_value, vector_key,
@@ -97,13 +96,13 @@ impl Batch<'_> {
     /// events between the old vector and the new appear, then what their pasts and
     /// removal records cover disappears.
     ///
-    /// `fresh` are the dots that the delta brought where it is all of one chunk; rows there
+    /// `fresh` is what the delta brought, ascending, where it is all of one chunk; rows there
     /// that it did not bring were staged from elsewhere and are dead at the sender: they go.
     /// `None` where the whole staging is this delta's own.
     pub(in crate::space) fn promote(
         &mut self,
         to: &VersionVector,
-        fresh: Option<&HashSet<Dot>>,
+        fresh: Option<&[(Dot, Event)]>,
     ) -> Result<(), StorageError> {
         let old: Vec<_> = to.iter().map(|(r, _)| (r, self.seen(r))).collect();
         let runs: Vec<Run> = to
@@ -138,13 +137,15 @@ impl Batch<'_> {
     }
 
     /// Takes away what stands ahead of the vector in a run and is not among `fresh`.
-    fn unstage_others(&mut self, run: Run, fresh: &HashSet<Dot>) -> Result<(), StorageError> {
+    fn unstage_others(&mut self, run: Run, fresh: &[(Dot, Event)]) -> Result<(), StorageError> {
         for table in [Table::Dots, Table::Removals] {
-            self.each_row_of(table, run, |b, dot, _| match fresh.contains(&dot) {
-                true => Ok(()),
-                false => {
-                    b.keep_in_trash(dot)?;
-                    b.unstage(dot)
+            self.each_row_of(table, run, |b, dot, _| {
+                match fresh.binary_search_by_key(&dot, |event| event.0) {
+                    Ok(_) => Ok(()),
+                    Err(_) => {
+                        b.keep_in_trash(dot)?;
+                        b.unstage(dot)
+                    }
                 }
             })?;
         }
