@@ -12,7 +12,7 @@ use super::{KeyRange, Order, Read, StorageError, Table, Visit, Write, of, of_mut
 pub(super) type Bytes = Arc<[u8]>;
 
 /// Rows put, and rows deleted (`None`), by table and key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Changes([BTreeMap<Bytes, Option<Bytes>>; Table::ALL.len()]);
 
 impl Changes {
@@ -31,6 +31,18 @@ impl Changes {
             }
         }
         Ok(())
+    }
+
+    /// What takes these back, where they are made on rows that stand like this.
+    #[cfg(feature = "sim")]
+    pub(crate) fn undoing(&self, rows: &dyn Read) -> Result<Self, StorageError> {
+        let mut undoing = Self::default();
+        for ((table, changes), undo) in Table::ALL.into_iter().zip(&self.0).zip(&mut undoing.0) {
+            for key in changes.keys() {
+                undo.insert(key.clone(), rows.get(table, key)?.map(Bytes::from));
+            }
+        }
+        Ok(undoing)
     }
 
     /// Adds what was changed after these.

@@ -24,6 +24,11 @@ use crate::codec::{Cursor, DecodeError, Put};
 use crate::storage::identity::{FileMark, IdFile, Moment, Nonce, Record, beside, io, modified};
 use crate::storage::{Entropy, Identity, StorageError, Table};
 
+#[cfg(feature = "sim")]
+mod blocks;
+#[cfg(feature = "sim")]
+pub(super) use blocks::open_blocks;
+
 /// The newest format of the data file that this version reads, and the one it writes.
 const FORMAT: u64 = 1;
 
@@ -88,10 +93,10 @@ impl Plan {
 pub(super) struct Engine {
     pub(super) health: Health,
     pub(super) database: RwLock<Option<Database>>,
-    /// The data file, to ask its length.
-    pub(super) file: File,
-    /// The same, as the sealed blocks lie in it.
-    blocks: Arc<dyn StorageBackend>,
+    /// The data file, where there is one and not just blocks.
+    pub(super) file: Option<File>,
+    /// What the sealed blocks lie in.
+    pub(super) blocks: Arc<dyn StorageBackend>,
     cache_bytes: usize,
     mark: FileMark,
     /// When the data file had been modified last as this opened it.
@@ -119,16 +124,16 @@ pub(super) fn close(engine: &mut Engine, session: &mut Session) {
         return;
     }
     // Synced first, so that no power cut leaves a note of a time that the file never had.
-    let Ok(metadata) = engine.file.sync_all().and_then(|()| engine.file.metadata()) else {
-        return;
-    };
+    let (Some(file), Some(id)) = (&engine.file, &mut session.id) else { return };
+    let Ok(metadata) = file.sync_all().and_then(|()| file.metadata()) else { return };
     let (nonce, mark, closed) = (session.nonce, engine.mark, modified(&metadata));
-    let _ = session.id.write(Record { previous: nonce, next: nonce, mark, closed });
+    let _ = id.write(Record { previous: nonce, next: nonce, mark, closed });
 }
 
 /// What is to be done about the identity before the first write, under the writers' lock.
 pub(super) struct Session {
-    id: IdFile,
+    /// None where the store lies in blocks without a file.
+    id: Option<IdFile>,
     nonce: Nonce,
     /// The nonce that the first write puts in place of the other.
     fresh: Nonce,
@@ -180,7 +185,8 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn into_inner(self, id: IdFile, plan: Plan) -> Inner {
         let Self { engine, replica, identity, nonce, fresh } = self;
-        let session = Session { id, nonce, fresh, armed: identity != Identity::Kept };
+        let armed = identity != Identity::Kept;
+        let session = Session { id: Some(id), nonce, fresh, armed };
         Inner { engine, writer: Mutex::new(session), replica, identity, plan }
     }
 }
@@ -262,14 +268,12 @@ pub(super) fn create(
 
 /// Before the first write of a session: a nonce that no copy made earlier holds.
 pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result<(), StorageError> {
-    if session.armed {
-        return Ok(());
-    }
+    let Some(id) = session.id.as_mut().filter(|_| !session.armed) else { return Ok(()) };
     let (nonce, fresh, mark) = (session.nonce, session.fresh, engine.mark);
     // Before the data file is touched at all: opening the gate changes when it was modified,
     // and who then compares that with when it was closed takes it for a backup put back.
     let announced = Record { previous: nonce, next: fresh, mark, closed: None };
-    let armed = session.id.write(announced).and_then(|()| {
+    let armed = id.write(announced).and_then(|()| {
         plan.reached(Step::ArmAnnounced)?;
         engine.open_gate()?;
         plan.reached(Step::ArmOpened)?;
@@ -277,7 +281,7 @@ pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result
         // new nonce alone, a copy with the old one passes for the original, and must be.
         engine.commit_own(&[(NONCE_KEY, &fresh)])?;
         plan.reached(Step::ArmCommitted)?;
-        session.id.write(Record { previous: fresh, next: fresh, mark, closed: None })?;
+        id.write(Record { previous: fresh, next: fresh, mark, closed: None })?;
         plan.reached(Step::ArmFinished)
     });
     engine.or_fail(armed)?;
@@ -304,7 +308,7 @@ fn start(
     let cache_bytes = options.cache_bytes;
     let (health, database) = launch(path, blocks.clone(), cache_bytes)?;
     let database = RwLock::new(Some(database));
-    Ok(Engine { health, database, file: kept, blocks, cache_bytes, mark, modified })
+    Ok(Engine { health, database, file: Some(kept), blocks, cache_bytes, mark, modified })
 }
 
 /// The engine, above a gate, above sealed blocks.
@@ -379,6 +383,9 @@ impl Engine {
     /// Whether the path still leads to the file that is open: what is written to a file
     /// without a name is lost.
     pub(super) fn still_there(&self) -> Result<(), StorageError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         let path = self.health.path();
         let doing = "writing to a store whose file was removed or replaced";
         let there = std::fs::metadata(path).map_err(|source| io(path, doing, source))?;
