@@ -13,7 +13,6 @@ use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::digest;
 use crate::error::Error;
-#[cfg(rejoin_faults)]
 use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table};
 
@@ -102,7 +101,7 @@ impl Outgoing {
         }
         let mut chunk = reading.chunk;
         self.cursor.join(&chunk.upto);
-        if self.cursor.covers(&snapshot.vector) {
+        if self.cursor.covers(&snapshot.vector) || fault!(TransactionSplit) {
             let mut claims = Vec::new();
             if let Some(number) = early.space {
                 for (origin, block) in blocks {
@@ -117,6 +116,7 @@ impl Outgoing {
                     claims.push(Claim { origin: *origin, block: *block, bits });
                 }
             }
+            let vector = if fault!(TransactionSplit) { &chunk.upto } else { &*vector };
             chunk.last = Some(Last { vector: vector.beyond(told), claims });
         }
         Ok(chunk)

@@ -143,18 +143,22 @@ impl Incoming {
         let mut takes_place = false;
         if stages {
             let mut feeder = lock(&self.space.shared.feeder);
-            let feeds = feeder.as_ref().is_some_and(|feeder| feeder.id == self.id);
+            let feeds = fault!(TwoSessionsFeedOneStaging)
+                || feeder.as_ref().is_some_and(|feeder| feeder.id == self.id);
             if self.holds && !feeds {
                 // Also where the other has come to its end: what was staged from here went
                 // with it, and the rest of this delta is not the whole of it.
                 return Ok(Taken::Displaced);
             }
             if !self.holds {
-                let waits = |f: &Feeder| now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS;
+                let waits = |f: &Feeder| {
+                    now_ms.saturating_sub(f.progress_ms) < STAGING_PATIENCE_MS
+                        && !fault!(TwoSessionsFeedOneStaging)
+                };
                 if feeder.as_ref().is_some_and(waits) {
                     return Ok(Taken::Busy);
                 }
-                takes_place = true;
+                takes_place = !fault!(TwoSessionsFeedOneStaging);
             }
             *feeder = Some(Feeder { id: self.id, progress_ms: now_ms });
         }
@@ -214,14 +218,19 @@ impl Incoming {
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
             if takes_place {
-                batch.clear_staging()?;
+                if !fault!(DisplacedStagingKept) {
+                    batch.clear_staging()?;
+                }
                 batch.state.staging_peer = Some(peer);
             }
             let Some(last) = &chunk.last else {
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
                 // A session that took the staging over may send again what the one before it
                 // had staged since this side said up to where: that does not go back.
-                let raised = |(origin, seq): (_, Seq)| (origin, seq.max(self.staged.get(origin)));
+                let raised = |(origin, seq): (_, Seq)| match fault!(StagedVectorGoesBack) {
+                    true => (origin, seq),
+                    false => (origin, seq.max(self.staged.get(origin))),
+                };
                 let upto: VersionVector = chunk.upto.iter().map(raised).collect();
                 batch.write_staged_vector(Some(&upto))?;
                 if fault!(VectorMovesWithEachChunk) {
@@ -272,7 +281,9 @@ fn stage(
     wall_ms: u64,
 ) -> Result<(), StorageError> {
     let mut items = Vec::new();
-    for (dot, event) in &chunk.events {
+    let half = chunk.last.is_some() && fault!(ChunkAppliedByHalf);
+    let events = chunk.events.len() / if half { 2 } else { 1 };
+    for (dot, event) in chunk.events.iter().take(events) {
         if dot.seq <= batch.seen(dot.replica) {
             continue;
         }
@@ -306,6 +317,9 @@ fn drop_claimed(
         let mine =
             digest::live_bits(batch.rows, batch.space, &base, cut, claim.origin, claim.block)?;
         for seq in digest::seqs_of(claim.block, &digest::dead_of(&mine, &claim.bits)) {
+            if fault!(RepairDropsNothing) {
+                break;
+            }
             dropped += u64::from(batch.remove_dot(Dot::new(claim.origin, seq))?);
         }
     }

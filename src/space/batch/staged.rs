@@ -6,6 +6,7 @@ use hashbrown::HashSet;
 
 use super::{Batch, Covered, Staging, run_range};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::faults::fault;
 use crate::space::rows::{
     PASS_ROWS, Removal, Run, Which, after, batch, corrupt, dot_key, dot_of_key, item_key, range,
     space_key, split_dot_value, split_item_value, vector_key,
@@ -78,7 +79,7 @@ impl Batch<'_> {
         let (mut pasts, mut records) = (false, false);
         if self.state.staged > 0 {
             for run in &runs {
-                if let Some(fresh) = fresh {
+                if let Some(fresh) = fresh.filter(|_| !fault!(ForeignStagedRowsShown)) {
                     self.unstage_others(*run, fresh)?;
                 }
                 pasts |= self.show_items(*run)?;
@@ -93,7 +94,7 @@ impl Batch<'_> {
             if pasts {
                 self.each_item_with_past(*run)?;
             }
-            if records {
+            if records && !fault!(RemovalRecordsNotApplied) {
                 self.each_record(*run)?;
             }
         }
