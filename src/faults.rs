@@ -16,10 +16,25 @@ macro_rules! fault {
 }
 pub(crate) use fault;
 
-/// A rule to break.
+/// Each is declared here, and made where the rule stands.
 #[cfg(rejoin_faults)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A rule to break.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Fault {
+            /// Every fault.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+    };
+}
+
+#[cfg(rejoin_faults)]
+faults! {
     /// A proof that fails is taken for one that holds.
     NoRepair,
     /// The vector moves with each chunk instead of with the last.
@@ -38,22 +53,50 @@ pub enum Fault {
     AnotherPeersStagingResumed,
     /// A counter's row is replaced although a peer may have seen it.
     CounterRowReplacedAfterItWasShown,
-}
-
-#[cfg(rejoin_faults)]
-impl Fault {
-    /// Every fault.
-    pub const ALL: [Self; 9] = [
-        Self::NoRepair,
-        Self::VectorMovesWithEachChunk,
-        Self::FinalVectorReadLate,
-        Self::LiveSetReadBeforeTheVector,
-        Self::ClaimsWithoutTheNews,
-        Self::PastWidenedToTheWholeVector,
-        Self::StagedRowsVisible,
-        Self::AnotherPeersStagingResumed,
-        Self::CounterRowReplacedAfterItWasShown,
-    ];
+    /// Half of a delta's last chunk is there when its vector is.
+    ChunkAppliedByHalf,
+    /// A written item has no past, and a proof that fails is taken for one that holds.
+    PastDroppedAndRepairOff,
+    /// A delta ends in the middle of a transaction.
+    TransactionSplit,
+    /// Relaxed writes are shown to a peer before they are on disk.
+    SyncSkippedBeforeEventsAreShown,
+    /// A session ends before what it brought is on disk.
+    SyncSkippedAtTheEnd,
+    /// A write returns before it is on disk.
+    WriteAcknowledgedBeforeTheDisk,
+    /// A store that was put back or copied keeps its name.
+    DotReusedAfterRestore,
+    /// A removal does not mark its block of the digest.
+    BlockNotMarkedDirty,
+    /// A register's write leaves what has a later timestamp.
+    LwwByClockBeforeCausality,
+    /// A counter's row forgets the own rows that it replaced.
+    CounterPastPruned,
+    /// A counter's rows stay beside the one that adds them up.
+    CounterRowsKeptWhenAddedUp,
+    /// A put replaces all siblings, whatever its context has seen.
+    ContextIgnored,
+    /// A vector that was read once is taken for the one of later commits.
+    VectorCachedOverAChange,
+    /// A space that has changed since it was proven counts as equal.
+    MeetingRememberedOverAChange,
+    /// Two deltas are staged as one.
+    TwoSessionsFeedOneStaging,
+    /// What a peer says to be dead stays.
+    RepairDropsNothing,
+    /// Removal records come and remove nothing.
+    RemovalRecordsNotApplied,
+    /// A removal leaves no record.
+    RemovalNotLogged,
+    /// What a displaced delta had staged stays.
+    DisplacedStagingKept,
+    /// Rows that another delta staged count as brought by this one.
+    ForeignStagedRowsShown,
+    /// Frames are taken as they come.
+    FramesTakenOutOfOrder,
+    /// What is staged again moves the note of how far back.
+    StagedVectorGoesBack,
 }
 
 #[cfg(rejoin_faults)]

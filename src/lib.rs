@@ -43,7 +43,8 @@
 //!
 //! # Features
 //! All are off at first, and each only adds: `net` (sessions over WebSocket), `cli` (the
-//! `rejoin` binary), `sim` (a seeded world of replicas and faults to test applications in),
+//! `rejoin` binary), `sim` (seeded worlds of replicas and faults to test applications in, told
+//! in `guide::worlds`),
 //! `quickcheck` (random values that can occur, and the laws of merging for types of your own,
 //! told in `guide::testing`). The core knows no network and no async, and compiles to
 //! `wasm32-unknown-unknown`.
@@ -64,7 +65,7 @@ mod faults;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod session;
-#[cfg(feature = "sim")]
+#[cfg(all(feature = "sim", not(target_arch = "wasm32")))]
 pub mod sim;
 pub mod space;
 pub mod storage;

@@ -2,7 +2,7 @@
 //! whose replicas are asked after every step.
 //!
 //! `REJOIN_WORLDS=100000` runs more of them, `REJOIN_FIRST` names where to begin,
-//! `REJOIN_SEED` tells the story of one.
+//! `REJOIN_SEED` tells the story of one. The example `simulate` does the same at length.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,13 +17,13 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn worlds_hold() {
     if let Some(seed) = number("REJOIN_SEED") {
-        let told = sim::explain(seed);
+        let told = sim::explain(seed, number("REJOIN_FRAMES").is_some());
         println!("{told}");
         assert_eq!(told.what, "nothing");
         return;
     }
     let first = number("REJOIN_FIRST").unwrap_or(0);
-    let count = number("REJOIN_WORLDS").unwrap_or(3_000);
+    let count = number("REJOIN_WORLDS").unwrap_or(2_000);
     let (next, stop) = (AtomicU64::new(first), AtomicBool::new(false));
     let began = Instant::now();
     let work = || {
@@ -39,9 +39,9 @@ fn worlds_hold() {
                     let what: String = failure.what.chars().take(150).collect();
                     println!("seed {seed}, {} steps: {what}", failure.story.len());
                 }
-                Err(failure) => {
+                Err(_) => {
                     stop.store(true, Ordering::Relaxed);
-                    return Err(failure);
+                    return Err(seed);
                 }
             }
         }
@@ -52,10 +52,18 @@ fn worlds_hold() {
         for thread in threads {
             match thread.join().unwrap() {
                 Ok(stats) => sum.add(&stats),
-                Err(failure) => panic!("{failure}"),
+                Err(seed) => panic!("{}", sim::explain(seed, false)),
             }
         }
     });
     let seconds = began.elapsed().as_secs_f64();
     println!("{:.0} worlds a second: {sum:?}", sum.worlds as f64 / seconds);
+}
+
+/// A seed is its world: every frame of it, and so every byte that any replica sent.
+#[test]
+fn a_seed_is_always_the_same_world() {
+    for seed in 0..20 {
+        assert_eq!(sim::explain(seed, true), sim::explain(seed, true), "world {seed}");
+    }
 }

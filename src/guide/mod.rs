@@ -15,3 +15,5 @@ pub mod sync;
 #[cfg(feature = "quickcheck")]
 pub mod testing;
 pub mod why;
+#[cfg(all(feature = "sim", not(target_arch = "wasm32")))]
+pub mod worlds;

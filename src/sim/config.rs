@@ -1,8 +1,49 @@
 //! What a seed draws before anything happens.
 
+use super::damage::Damage;
 use super::op::FAMILIES;
 use super::random::Random;
 use crate::session::Scope;
+
+/// Replicas of a world, at most, with those that come later.
+pub(super) const REPLICAS: usize = 9;
+
+/// Who meets whom. Where a replica dies, the others close the gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Topology {
+    /// Everybody meets everybody.
+    Mesh,
+    /// Each meets two, in a circle.
+    Ring,
+    /// As a ring that is open.
+    Chain,
+    /// One meets all the others, which do not meet.
+    Star,
+}
+
+impl Topology {
+    /// Whether two of `count` meet.
+    pub(super) fn joins(self, a: usize, b: usize, count: usize) -> bool {
+        let (a, b) = (a.min(b), a.max(b));
+        match self {
+            Self::Mesh => a != b,
+            Self::Ring => b == a + 1 || (a == 0 && b + 1 == count && a != b),
+            Self::Chain => b == a + 1,
+            Self::Star => a == 0 && b > 0,
+        }
+    }
+
+    /// Meetings in a row until news has gone from any of `count` to any other.
+    pub(super) const fn far(self, count: usize) -> usize {
+        match self {
+            Self::Mesh => 1,
+            Self::Star => 2,
+            Self::Ring => count / 2,
+            Self::Chain => count.saturating_sub(1),
+        }
+    }
+}
 
 /// The options of a world, all drawn from its seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,16 +51,24 @@ use crate::session::Scope;
 pub struct Config {
     /// Replicas at the beginning.
     pub replicas: usize,
+    /// Who meets whom.
+    pub topology: Topology,
+    /// Whether the replicas are kept by the engine that ships, above a block device, and not
+    /// in tables in memory.
+    pub on_blocks: bool,
     /// Spaces of each.
     pub spaces: usize,
     /// As in [`Options`](crate::Options).
     pub removal_log_bytes: u64,
     /// As in [`Options`](crate::Options).
     pub past_origins: usize,
+    /// Whether writes wait for the disk, for each replica.
+    pub relaxed: Vec<bool>,
     /// Events in a chunk, at most.
     pub chunk_events: usize,
-    /// Bytes of messages that a frame gathers; few make a frame of each message.
-    pub frame_bytes: usize,
+    /// Bytes of messages that a frame gathers, for each replica; few make a frame of each
+    /// message.
+    pub frame_bytes: Vec<usize>,
     /// A vector of more bytes is told against a base.
     pub short_vector_bytes: usize,
     /// Whether removal records are spared to a peer that cannot need them.
@@ -27,67 +76,101 @@ pub struct Config {
     /// How many different first bytes the ids of replicas have: few make them share the
     /// nodes of the digest.
     pub buckets: u8,
-    /// How far ahead the wall clock of each replica is, in milliseconds.
-    pub clock_skews_ms: Vec<u64>,
+    /// How far ahead the wall clock of each replica is at first, in milliseconds.
+    pub clock_skews_ms: Vec<i64>,
     /// The kinds of mutations that happen.
     pub families: Vec<usize>,
     /// Sessions that may overlap.
     pub sessions: usize,
-    /// Steps before all meet.
+    /// Steps before all is healed.
     pub steps: usize,
     /// Times in a hundred that a step is a write.
     pub write_percent: usize,
     /// Writes of each replica before anybody meets: so that deltas take many chunks.
     pub writes_before: usize,
-    /// Times in a hundred that a session is cut, where a step is none of the other things.
-    pub cut_percent: usize,
+    /// Mutations in one transaction, at most.
+    pub transaction: usize,
     /// Times in a hundred that time jumps by more than a delta may stand still.
     pub jump_percent: usize,
-    /// Times in a thousand that a step is the death of a replica; that one is opened again.
-    pub death_permille: usize,
-    /// Times in a thousand that a step opens a replica again.
-    pub reopen_permille: usize,
-    /// Whether some die before the end.
-    pub deaths: bool,
+    /// Times in a thousand that a step does damage.
+    pub damage_permille: usize,
+    /// The kinds of damage done, each as often as it is listed.
+    pub damages: Vec<Damage>,
 }
 
 impl Config {
     pub(super) fn draw(random: &mut Random) -> Self {
-        let replicas = random.between(2, 6).min(random.between(2, 6));
+        let on_blocks = random.below(10) == 0;
+        let replicas = match on_blocks {
+            true => random.between(2, 4),
+            false if random.percent(10) => 2,
+            false => random.between(3, REPLICAS).min(random.between(3, REPLICAS)),
+        };
+        let topology = *random.pick(&[
+            Topology::Mesh,
+            Topology::Mesh,
+            Topology::Ring,
+            Topology::Chain,
+            Topology::Star,
+        ]);
         let skew = |random: &mut Random| match random.below(4) {
-            0 => 10 * 365 * 86_400_000,
-            1 => random.below(100_000) as u64,
+            0 => TEN_YEARS_MS,
+            1 => -TEN_YEARS_MS,
+            2 => random.below(100_000) as i64,
             _ => 0,
         };
         let families = random.between(1, 3);
+        let relaxed = *random.pick(&[0, 0, 30, 100]);
+        let frame_bytes = *random.pick(&[1, 100, 1 << 16]);
+        let frames = |random: &mut Random| match random.below(4) {
+            0 => *random.pick(&[1, 100, 1 << 16]),
+            _ => frame_bytes,
+        };
         Self {
             replicas,
+            topology,
+            on_blocks,
             spaces: *random.pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
             removal_log_bytes: *random.pick(&[0, 100, 400, 1 << 26, 1 << 26]),
             past_origins: *random.pick(&[0, 1, 16, 16, 16]),
-            chunk_events: *random.pick(&[1, 2, 3, 3, 1000]),
-            frame_bytes: *random.pick(&[1, 1, 1, 100, 1 << 16]),
+            relaxed: (0..REPLICAS).map(|_| random.percent(relaxed)).collect(),
+            chunk_events: *random.pick(&[1, 2, 3, 3, 1000, 1000]),
+            frame_bytes: (0..REPLICAS).map(|_| frames(random)).collect(),
             short_vector_bytes: *random.pick(&[0, 128]),
             spares: random.percent(60),
             buckets: *random.pick(&[1, 4, 255]),
-            clock_skews_ms: (0..replicas).map(|_| skew(random)).collect(),
+            clock_skews_ms: (0..REPLICAS).map(|_| skew(random)).collect(),
             families: (0..families).map(|_| random.below(FAMILIES)).collect(),
             sessions: random.between(1, 4),
-            steps: random.between(5, 70),
-            write_percent: *random.pick(&[15, 30, 45]),
-            writes_before: *random.pick(&[0, 0, 4, 9]),
-            cut_percent: *random.pick(&[5, 5, 15]),
+            steps: if on_blocks { random.between(20, 80) } else { random.between(60, 360) },
+            write_percent: *random.pick(&[20, 30, 45]),
+            writes_before: *random.pick(&[0, 2, 6]),
+            transaction: *random.pick(&[1, 4, 8, 8]),
             jump_percent: *random.pick(&[1, 1, 12]),
-            death_permille: *random.pick(&[0, 0, 10]),
-            reopen_permille: *random.pick(&[0, 10, 30]),
-            deaths: random.percent(40),
+            damage_permille: *random.pick(&[0, 40, 100, 150]),
+            damages: Self::draw_damages(random, on_blocks),
         }
+    }
+
+    /// A few kinds in each world, so that they meet one another; cuts in all.
+    fn draw_damages(random: &mut Random, on_blocks: bool) -> Vec<Damage> {
+        let mut damages = vec![Damage::Cut, Damage::Cut, Damage::Closed];
+        if on_blocks {
+            damages.extend([Damage::FlippedBits, Damage::SyncCut]);
+        }
+        for _ in 0..random.between(1, 6) {
+            let kind = *random.pick(Damage::ALL);
+            if on_blocks || kind != Damage::FlippedBits {
+                damages.push(kind);
+            }
+        }
+        damages
     }
 
     /// Whether nothing is forgotten on purpose, so that nothing dead may ever show.
     #[must_use]
     pub fn is_exact(&self) -> bool {
-        self.removal_log_bytes > 1 << 20 && self.past_origins >= self.replicas && !self.spares
+        self.removal_log_bytes > 1 << 20 && self.past_origins >= PAST_OF_ALL && !self.spares
     }
 
     pub(super) fn space_name(n: usize) -> String {
@@ -103,3 +186,9 @@ impl Config {
         }
     }
 }
+
+/// Ten years.
+pub(super) const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
+
+/// Origins in a past that are as many as a world can have, but for names taken anew.
+const PAST_OF_ALL: usize = 16;

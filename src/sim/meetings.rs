@@ -1,171 +1,265 @@
 //! Sessions between the replicas of a world, a frame at a time.
 
-use std::collections::VecDeque;
-
-use super::link::{Link, Move};
-use super::world::{World, Wrong, failed};
+use super::damage::Damage;
+use super::link::{Link, Move, Wire};
+use super::world::World;
+use super::wrong::Wrong;
+use crate::error::{Error, PeerError};
 use crate::session::{Report, Scope, Session, Why};
 
-impl World {
+/// What became of a link in one step.
+pub(super) enum Went {
+    On,
+    /// It is no more; what the two sides report, where they came to their end.
+    Off(Option<Box<[Report; 2]>>),
+}
+
+impl World<'_> {
     /// Begins a session.
     pub(super) fn meet(&mut self, a: usize, b: usize, scope: Scope) -> Result<(), Wrong> {
         let mut nonces = [[0; 16]; 2];
         self.random.fill(&mut nonces[0]);
         self.random.fill(&mut nonces[1]);
-        let opener = Session::connect(&self.replicas[a].store, scope.clone(), nonces[0]);
-        let answerer = Session::accept(&self.replicas[b].store, nonces[1]);
+        let of_bytes = self.random.percent(50);
         let about =
             format!("{}{}#{}", self.replicas[a].name, self.replicas[b].name, self.stats.sessions);
-        self.tell(|| format!("{about} begins, about {scope:?}"));
+        self.tell(|| format!("{about}: a session begins, about {scope:?}"));
         self.stats.sessions += 1;
+        let opener = Session::connect(self.replicas[a].store(), scope, nonces[0]);
+        let opener = opener.map_err(|e| Wrong::at(a, "connecting", e))?;
+        let answerer = Session::accept(self.replicas[b].store(), nonces[1]);
+        let wire = || Wire { of_bytes, ..Wire::default() };
         self.links.push(Link {
             ends: [a, b],
-            sides: [opener.map_err(failed("connecting"))?, answerer],
-            wires: [VecDeque::new(), VecDeque::new()],
+            sides: [opener, answerer],
+            wires: [wire(), wire()],
             quiet: [false, false],
+            bad_percent: 0,
+            spoilt: false,
+            promised: [false, false],
+            parted: false,
             about,
         });
         Ok(())
     }
 
-    /// One thing happens on a link; whether it goes on.
-    pub(super) fn step(&mut self, l: usize) -> Result<bool, Wrong> {
+    /// One thing happens on a link.
+    pub(super) fn step(&mut self, l: usize) -> Result<Went, Wrong> {
         let now_ms = self.now_ms();
         let link = &mut self.links[l];
         for side in 0..2 {
             if link.sides[side].poll_timeout().is_some_and(|at| at <= now_ms) {
                 self.stats.waits += 1;
                 link.quiet[side] = false;
-                link.sides[side].handle_timeout(now_ms).map_err(failed("a time-out"))?;
                 let r = link.ends[side];
+                let handled = link.sides[side].handle_timeout(now_ms);
+                handled.map_err(|e| Wrong::at(r, "a time-out", e))?;
                 self.check_all(r)?;
-                return Ok(true);
+                return Ok(Went::On);
             }
         }
-        let moves: Vec<Move> = link.moves().collect();
+        let moves: smallvec::SmallVec<[Move; 4]> = link.moves().collect();
         if moves.is_empty() {
+            if link.parted {
+                return Ok(Went::On);
+            }
             if link.is_over() {
-                self.end(l)?;
-                return Ok(false);
+                return self.end(l).map(|reports| Went::Off(Some(reports)));
             }
             return match link.wake_at() {
                 Some(at) => {
-                    let later = at.saturating_sub(now_ms);
-                    self.pass_time(later);
-                    Ok(true)
+                    self.pass_time(at.saturating_sub(now_ms));
+                    Ok(Went::On)
                 }
-                None => Err(format!("STALLED: {}: {:?}", link.about, link.sides)),
+                None if link.spoilt => {
+                    self.cut(l)?;
+                    Ok(Went::Off(None))
+                }
+                None => Err(format!("STALLED: {}: {:?}", link.about, link.sides).into()),
             };
         }
-        let step = *self.random.pick(&moves);
-        match step {
+        match *self.random.pick(&moves) {
             Move::Poll(side) => self.poll(l, side)?,
-            Move::Deliver(side) => self.deliver(l, side)?,
+            Move::Deliver(side) => {
+                let all = self.links[l].wires[side].frames.front().map_or(0, Vec::len);
+                let bytes = if self.random.percent(30) { self.random.below(all) } else { all };
+                return self.deliver(l, side, bytes);
+            }
         }
-        Ok(true)
+        Ok(Went::On)
     }
 
     fn poll(&mut self, l: usize, side: usize) -> Result<(), Wrong> {
         let now_ms = self.now_ms();
         let link = &mut self.links[l];
-        let at = format!("{} polls side {side}", link.about);
-        let frame = link.sides[side].poll_frame(now_ms).map_err(failed(&at))?;
-        let told = frame.as_deref().filter(|_| self.story.is_some());
-        let words = told.map(Session::describe_frame);
+        let r = link.ends[side];
+        let frame = link.sides[side].poll_frame(now_ms);
+        let frame = frame.map_err(|e| Wrong::at(r, "polling", e))?;
+        self.promise(l, side)?;
+        let told = self.tells_frames();
+        let words = frame.as_deref().filter(|_| told).map(Session::describe_frame);
         match frame {
-            None => link.quiet[side] = true,
-            Some(frame) => link.wires[1 - side].push_back(frame),
+            None => self.links[l].quiet[side] = true,
+            Some(frame) => self.send(l, 1 - side, frame),
         }
         if let Some(words) = words {
-            let name = self.replicas[self.links[l].ends[side]].name;
-            self.tell(|| format!("{at}: {name} sends {words}"));
+            let (about, name) = (self.links[l].about.clone(), self.replicas[r].name);
+            self.tell_frame(l, || format!("{about}: {name} sends {words}"));
         }
         Ok(())
     }
 
-    fn deliver(&mut self, l: usize, side: usize) -> Result<(), Wrong> {
-        let now_ms = self.now_ms();
+    /// A frame goes into the pipe, which may be a bad one.
+    fn send(&mut self, l: usize, to: usize, frame: Vec<u8>) {
+        let bad = self.random.percent(self.links[l].bad_percent);
         let link = &mut self.links[l];
-        let Some(frame) = link.wires[side].pop_front() else { return Ok(()) };
-        let (about, r) = (link.about.clone(), link.ends[side]);
+        let frames = &mut link.wires[to].frames;
+        let kind = if bad { self.random.below(3) } else { 3 };
+        let damage = match kind {
+            0 => Damage::Lost,
+            1 => {
+                frames.push_back(frame.clone());
+                frames.push_back(frame);
+                Damage::Doubled
+            }
+            2 if !frames.is_empty() => {
+                let before = frames.len() - 1;
+                frames.insert(before, frame);
+                Damage::Swapped
+            }
+            _ => {
+                frames.push_back(frame);
+                return;
+            }
+        };
+        link.spoilt = true;
+        let about = link.about.clone();
+        self.damage(damage, || format!("{about}: {}", damage.name()));
+    }
+
+    fn deliver(&mut self, l: usize, side: usize, bytes: usize) -> Result<Went, Wrong> {
+        let now_ms = self.now_ms();
+        let told = self.tells_frames();
+        let link = &mut self.links[l];
+        let Some(frame) = link.wires[side].arrive(bytes) else { return Ok(Went::On) };
+        let r = link.ends[side];
         self.stats.frames += 1;
         self.stats.bytes += frame.len() as u64;
         link.quiet[side] = false;
         let handled = link.sides[side].handle_frame(now_ms, &frame);
-        let name = self.replicas[r].name;
-        self.tell(|| format!("{about}: {name} takes {}", Session::describe_frame(&frame)));
-        handled.map_err(failed(&about))?;
-        self.check_all(r)
+        let (about, name) = (&self.links[l].about, self.replicas[r].name);
+        let line =
+            told.then(|| format!("{about}: {name} takes {}", Session::describe_frame(&frame)));
+        self.tell_frame(l, || line.unwrap_or_default());
+        match handled {
+            Err(Error::Peer(PeerError::OutOfOrder { expected, found })) if self.links[l].spoilt => {
+                let about = self.links[l].about.clone();
+                self.tell(|| format!("{about}: {name} refuses frame {found} for {expected}"));
+                self.remove(l);
+                return Ok(Went::Off(None));
+            }
+            handled => handled.map_err(|e| Wrong::at(r, "a frame", e))?,
+        }
+        self.promise(l, side)?;
+        self.check_all(r)?;
+        Ok(Went::On)
     }
 
     /// A session ran to its end.
-    fn end(&mut self, l: usize) -> Result<(), Wrong> {
+    fn end(&mut self, l: usize) -> Result<Box<[Report; 2]>, Wrong> {
         let link = self.links.remove(l);
-        let [left, right] = [link.sides[0].report().clone(), link.sides[1].report().clone()];
-        self.tell(|| format!("{} ends: {:?} / {:?}", link.about, left.spaces, right.spaces));
-        for report in [&left, &right] {
+        let [left, right] = &link.sides;
+        let reports = Box::new([left.report().clone(), right.report().clone()]);
+        let [left, right] = &*reports;
+        self.tell(|| {
+            let ended = left.spaces.iter().map(|space| match &space.why {
+                None => format!("{} is proven equal", space.name),
+                Some(why) => format!("{}: {why}", space.name),
+            });
+            let ended: Vec<_> = ended.collect();
+            format!("{}: ends: {}", link.about, ended.join(", "))
+        });
+        for report in &*reports {
             self.stats.repaired += report.repaired;
             for space in &report.spaces {
                 match space.why {
                     Some(Why::Displaced) => self.stats.displaced += 1,
                     Some(Why::Unfinished) => self.stats.unproven += 1,
                     Some(why @ Why::Diverged) => {
-                        return Err(format!("REPORT: {}: {why}: {space:?}", link.about));
+                        return Err(format!("REPORT: {}: {why}: {space:?}", link.about).into());
                     }
                     _ => {}
                 }
             }
-            if !report.finished {
-                return Err(format!("REPORT: {} is over and not finished: {report:?}", link.about));
+            if !report.finished && !link.spoilt {
+                let what = format!("REPORT: {} is over, not finished: {report:?}", link.about);
+                return Err(what.into());
             }
         }
-        agree(&left, &right).map_err(|what| format!("REPORT: {}: {what}", link.about))
+        if !link.spoilt {
+            agree(left, right).map_err(|what| format!("REPORT: {}: {what}", link.about))?;
+        }
+        Ok(reports)
     }
 
     /// The pipe breaks: of what is in flight some may still come, the rest is lost.
     pub(super) fn cut(&mut self, l: usize) -> Result<(), Wrong> {
-        self.stats.cuts += 1;
+        let about = self.links[l].about.clone();
         for side in 0..2 {
-            let still = self.random.below(self.links[l].wires[side].len() + 1);
-            let still = if self.random.percent(50) { 0 } else { still };
+            let frames = self.links[l].wires[side].frames.len();
+            let parted = self.links[l].parted || self.random.percent(50);
+            let still = if parted { 0 } else { self.random.below(frames + 1) };
             for _ in 0..still {
-                self.deliver(l, side)?;
+                let all = self.links[l].wires[side].frames.front().map_or(0, Vec::len);
+                if matches!(self.deliver(l, side, all)?, Went::Off(_)) {
+                    return Ok(());
+                }
             }
         }
-        let mut link = self.links.remove(l);
-        self.tell(|| format!("{} is cut", link.about));
-        link.sides.iter_mut().for_each(Session::close);
+        self.tell(|| format!("{about}: is cut"));
+        self.remove(l);
         Ok(())
     }
 
-    pub(super) fn cut_all_of(&mut self, r: usize) -> Result<(), Wrong> {
+    /// A link is gone, and both sides know.
+    pub(super) fn remove(&mut self, l: usize) {
+        let mut link = self.links.remove(l);
+        link.sides.iter_mut().for_each(Session::close);
+    }
+
+    /// All links of a replica are gone, with what is in flight.
+    pub(super) fn remove_all_of(&mut self, r: usize) {
         while let Some(l) = self.links.iter().position(|link| link.ends.contains(&r)) {
-            self.cut(l)?;
+            self.remove(l);
         }
-        Ok(())
+    }
+
+    /// One side goes without a word, and what is sent to it comes to nothing.
+    pub(super) fn half_open(&mut self, l: usize) {
+        let gone = self.random.below(2);
+        let link = &mut self.links[l];
+        link.sides[gone].close();
+        link.wires.iter_mut().for_each(|wire| wire.frames.clear());
+        link.spoilt = true;
+        let (about, name) = (link.about.clone(), self.replicas[link.ends[gone]].name);
+        self.damage(Damage::HalfOpen, || format!("{about}: {name} goes without a word"));
     }
 
     /// Two replicas meet with nobody else about.
-    pub(super) fn meet_alone(&mut self, a: usize, b: usize) -> Result<[Report; 2], Wrong> {
-        const MOST_STEPS: usize = 20_000;
+    pub(super) fn meet_alone(&mut self, a: usize, b: usize) -> Result<Box<[Report; 2]>, Wrong> {
+        const MOST_STEPS: usize = 40_000;
         self.meet(a, b, Scope::All)?;
         for _ in 0..MOST_STEPS {
-            let link = &self.links[0];
-            let over = link.moves().next().is_none() && link.is_over();
-            let reports = [link.sides[0].report().clone(), link.sides[1].report().clone()];
-            if !self.step(0)? {
+            if let Went::Off(Some(reports)) = self.step(0)? {
                 return Ok(reports);
             }
-            if over {
-                break;
-            }
         }
-        Err(format!("STALLED: {} and {} do not come to an end", a, b))
+        Err(format!("STALLED: {a} and {b} do not come to an end").into())
     }
 }
 
 /// What two sides say of a session that ran to its end.
-fn agree(left: &Report, right: &Report) -> Result<(), Wrong> {
+fn agree(left: &Report, right: &Report) -> Result<(), String> {
     for one in &left.spaces {
         let Some(other) = right.space(&one.name) else {
             return Err(format!("{one:?}, of which the other side knows nothing"));

@@ -1,19 +1,25 @@
 //! Seeded worlds: replicas that run the shipped code, and an oracle that knows better.
 //!
-//! A world draws everything from one seed: how many replicas there are, how much they may
-//! forget, who writes what, who meets whom, which frame is delivered next and which is
-//! lost. Its replicas are [`Store`](crate::Store)s on memory with the world's clock and
-//! dice; its sessions are pairs of [`Session`](crate::session::Session)s, up to four at a
-//! time between any pair, with writes between any two frames. Sessions are cut and resumed,
-//! replicas are opened again or die for ever, removal logs and pasts are short or empty,
-//! chunks hold an event or three.
+//! A world draws everything from one seed: how many replicas there are and who meets whom,
+//! how much they may forget, who writes what, which frame is delivered next and which is
+//! lost, whose disk fails and when. Its replicas are [`Store`](crate::Store)s on [`Disk`]s
+//! with the world's clock and dice; its sessions are pairs of
+//! [`Session`](crate::session::Session)s, with writes between any two frames. Then it does
+//! [`Damage`]: connections break, lose and swap frames, the network parts, the power goes,
+//! disks fill up, fail and lose what was not synced, replicas are put back to a backup, copied,
+//! away for 400 days, dead, and new ones come. Most worlds keep their replicas in tables in
+//! memory, one of ten above the engine that ships and a block device.
 //!
 //! After every step the [`Oracle`] asks of the replica that was touched whether anything is
-//! lost, has vanished early, is shown too soon or by half. In the end those that are left
-//! meet until they are quiet, and must show what the oracle says, under one root, for
-//! one round trip more.
+//! lost, has vanished early, is shown too soon or by half; and of one that was opened again
+//! whether all is there that was acknowledged. In the end all is healed, those that are left
+//! meet, and after a stated number of sessions they must show what the oracle says, under one
+//! root, and have no more to say.
 //!
-//! [`run`] runs a world, [`explain`] tells its story. The same seed is the same world.
+//! [`run`] runs a world, [`explain`] tells the story of one that fails, made short: steps and
+//! replicas that do not matter are left out. The same seed is the same world, everywhere.
+//! [`Application`] is what brings a workload of your own into them:
+//! [the guide](crate::guide::worlds) tells how.
 //!
 //! ```
 //! let stats = rejoin::sim::run(7).unwrap();
@@ -24,9 +30,12 @@
     reason = "a world numbers what it makes itself, and should stop loudly where it is wrong"
 )]
 
+mod app;
 mod config;
+mod damage;
 #[doc(hidden)]
 pub mod decoders;
+mod disk;
 pub mod hostile;
 mod link;
 mod meetings;
@@ -34,141 +43,60 @@ mod op;
 mod oracle;
 mod questions;
 mod random;
+mod replica;
+mod settle;
+mod shrink;
 mod stats;
+mod steps;
+mod story;
 mod world;
+mod writes;
+mod wrong;
 
-pub use config::Config;
-pub use oracle::{Oracle, Strictness};
+pub use app::Application;
+pub use config::{Config, Topology};
+pub use damage::Damage;
+pub use disk::{Disk, Image, Trouble};
+pub use oracle::{Oracle, Seen, Strictness};
 pub use random::Random;
+pub use shrink::Failure;
 pub use stats::Stats;
-pub use world::World;
 
-use world::Wrong;
+use shrink::Cut;
+use story::Tells;
 
-/// A world in which something did not hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Failure {
-    /// The seed of the world.
-    pub seed: u64,
-    /// What it drew.
-    pub config: Option<Config>,
-    /// What did not hold.
-    pub what: String,
-    /// What happened, step by step.
-    pub story: Vec<String>,
-}
-
-impl core::fmt::Display for Failure {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        writeln!(f, "the world of seed {} fails: {}", self.seed, self.what)?;
-        writeln!(f, "it drew {:?}", self.config)?;
-        for (step, line) in self.story.iter().enumerate() {
-            writeln!(f, "{step:4} {line}")?;
-        }
-        writeln!(f, "once more: REJOIN_SEED={} cargo test --features sim --test model", self.seed)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// Runs the world of a seed; where it fails, once more to tell the story.
+/// Runs the world of a seed.
 ///
 /// # Errors
-/// What did not hold.
+/// What did not hold, and all that happened; [`explain`] makes a short story of it.
 pub fn run(seed: u64) -> Result<Stats, Box<Failure>> {
-    live(seed, false).or_else(|_| live(seed, true))
+    run_with(seed, None)
 }
 
-/// The story of a seed's world, whether it fails or not.
+/// Runs the world of a seed with replicas of an application.
+///
+/// # Errors
+/// What did not hold, and all that happened; [`explain_application`] makes it short.
+pub fn run_application(seed: u64, application: &dyn Application) -> Result<Stats, Box<Failure>> {
+    run_with(seed, Some(application))
+}
+
+fn run_with(seed: u64, application: Option<&dyn Application>) -> Result<Stats, Box<Failure>> {
+    let whole = Cut::default();
+    match shrink::live(seed, &whole, Tells::Nothing, application) {
+        Ok((stats, _)) => Ok(stats),
+        Err(_) => Err(Box::new(shrink::tell(seed, &whole, Tells::Deeds, application))),
+    }
+}
+
+/// The story of a seed's world: short, where it fails; with each frame, if so asked.
 #[must_use]
-pub fn explain(seed: u64) -> Failure {
-    let mut world = match World::new(seed, true) {
-        Ok(world) => world,
-        Err(what) => return Failure { seed, config: None, what, story: Vec::new() },
-    };
-    let what = history(&mut world).err().unwrap_or_else(|| "nothing".to_owned());
-    Failure { seed, config: Some(world.config.clone()), what, story: world.story().to_vec() }
+pub fn explain(seed: u64, frames: bool) -> Failure {
+    shrink::explain(seed, frames, None)
 }
 
-fn live(seed: u64, tells: bool) -> Result<Stats, Box<Failure>> {
-    let fail = |what, world: Option<&World>| {
-        Box::new(Failure {
-            seed,
-            config: world.map(|world| world.config.clone()),
-            what,
-            story: world.map(|world| world.story().to_vec()).unwrap_or_default(),
-        })
-    };
-    let mut world = World::new(seed, tells).map_err(|what| fail(what, None))?;
-    match history(&mut world) {
-        Ok(()) => Ok(world.stats.clone()),
-        Err(what) => Err(fail(what, Some(&world))),
-    }
-}
-
-fn history(world: &mut World) -> Result<(), Wrong> {
-    for r in world.living() {
-        for _ in 0..world.random.below(world.config.writes_before + 1) {
-            world.write(r, 1)?;
-        }
-    }
-    for _ in 0..world.config.steps {
-        happen(world)?;
-        let later = if world.random.percent(world.config.jump_percent) {
-            11_000
-        } else {
-            world.random.below(30)
-        };
-        world.pass_time(later as u64);
-    }
-    if world.config.deaths {
-        let living = world.living();
-        let die = world.random.below(living.len() - 1);
-        for _ in 0..die {
-            let living = world.living();
-            let r = *world.random.pick(&living);
-            world.die(r)?;
-        }
-    }
-    world.settle()
-}
-
-/// One step of a history.
-fn happen(world: &mut World) -> Result<(), Wrong> {
-    let living = world.living();
-    let r = *world.random.pick(&living);
-    if world.random.below(1000) < world.config.death_permille && living.len() > 2 {
-        return world.die(r);
-    }
-    if world.random.below(1000) < world.config.reopen_permille {
-        return world.reopen(r);
-    }
-    if world.random.percent(world.config.write_percent) {
-        return match world.random.below(12) {
-            0..2 => world.read(r),
-            2..4 => {
-                let count = world.random.between(2, 4);
-                world.write(r, count)
-            }
-            _ => world.write(r, 1),
-        };
-    }
-    if world.random.percent(20) && world.links.len() < world.config.sessions {
-        let (a, b) = world.random.two_below(living.len());
-        let scope = world.config.scope(&mut world.random);
-        return world.meet(living[a], living[b], scope);
-    }
-    if world.random.percent(world.config.cut_percent) && !world.links.is_empty() {
-        let l = world.random.below(world.links.len());
-        return world.cut(l);
-    }
-    for _ in 0..world.random.between(1, 12) {
-        if world.links.is_empty() {
-            break;
-        }
-        let l = world.random.below(world.links.len());
-        world.step(l)?;
-    }
-    Ok(())
+/// The story of a seed's world with an application, made short where it fails.
+#[must_use]
+pub fn explain_application(seed: u64, application: &dyn Application) -> Failure {
+    shrink::explain(seed, false, Some(application))
 }

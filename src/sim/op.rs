@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::oracle::Oracle;
 use super::random::Random;
 use crate::causal::{Dot, ReplicaId, Seq};
 use crate::codec::{Cursor, Kind, limits, unzigzag};
 use crate::error::Error;
-use crate::space::{Item, ReadContext, Replacing, Space, Tx};
+use crate::space::{Item, Keys, ReadContext, Replacing, Space, Tx};
 
 /// Something kept from a read, to be handed back later or never.
 #[derive(Clone, Debug)]
@@ -94,6 +95,32 @@ impl Op {
         }
     }
 
+    /// The key that it is about.
+    const fn key(&self) -> &'static str {
+        match self {
+            Self::Put(key) | Self::PutBlind(key) | Self::Delete(key) => key,
+            Self::PutSeen(kept) => kept.key,
+            Self::Register { .. } | Self::ClearRegister => "r",
+            Self::MvRegister { .. } => "m",
+            Self::Count(_) => "n",
+            Self::Add(_) | Self::Remove(_) => "s",
+            Self::RwAdd(_) | Self::RwRemove(_) => "w",
+            Self::Flag(_) => "f",
+            Self::DwFlag(_) => "d",
+            Self::MapRegister(..)
+            | Self::MapCount(_)
+            | Self::MapAdd(..)
+            | Self::MapDeep(..)
+            | Self::MapRemove(_)
+            | Self::MapDeepRemove(..) => "map",
+        }
+    }
+
+    /// All that it can have changed.
+    pub(super) fn keys(&self) -> Keys {
+        Keys::range(self.key()..=self.key())
+    }
+
     /// The prefix that a pure removal is about.
     fn removes(&self) -> Option<(&'static str, Path)> {
         let path = |steps: &[(Kind, u8)]| steps.iter().map(|(k, n)| (*k, vec![*n])).collect();
@@ -156,6 +183,15 @@ pub(super) struct Deed {
     pub(super) removed: Vec<Dot>,
 }
 
+impl Deed {
+    /// What it did, to the oracle.
+    pub(super) fn add_to(self, oracle: &mut Oracle) {
+        if let Some(dot) = self.dot {
+            oracle.add(dot, self.wrote, self.removed);
+        }
+    }
+}
+
 /// Compares what was live before and after a mutation with what its type says, where
 /// `next` is the dot it must have taken. A row that the oracle knows to be dead already
 /// may go with it.
@@ -202,7 +238,9 @@ pub(super) fn judge(
                 return off("must replace what was returned");
             }
         }
-        Op::Count(_) | Op::MapCount(_) => judge_count(&there, wrote, &removed, next.replica)
+        Op::Count(by) => judge_count(&there, wrote, &removed, next.replica, Some(*by))
+            .or_else(|what| off(what).map(drop))?,
+        Op::MapCount(_) => judge_count(&there, wrote, &removed, next.replica, None)
             .or_else(|what| off(what).map(drop))?,
         _ if there.iter().all(gone) => {}
         _ => return off("must replace all at its place"),
@@ -217,6 +255,7 @@ fn judge_count(
     wrote: &Item,
     removed: &[Dot],
     own: ReplicaId,
+    by: Option<i64>,
 ) -> Result<(), &'static str> {
     let rows: Vec<Dot> = there.iter().map(|i| i.dot).filter(|dot| dot.replica == own).collect();
     let newest = rows.iter().max();
@@ -228,8 +267,7 @@ fn judge_count(
     let replaced: i64 = there.iter().filter(|i| removed.contains(&i.dot)).map(|i| amount(i)).sum();
     match fits {
         false => Err("must replace its writer's newest row, all, or none"),
-        // Amounts in a world are small: what was added shows as one step.
-        true if (amount(wrote) - replaced).abs() > 255 => Err("must keep the amounts"),
+        true if by.is_some_and(|by| amount(wrote) - replaced != by) => Err("must keep the amounts"),
         true => Ok(()),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::causal::{Dot, ReplicaId, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::Kind;
 use crate::space::Item;
 
 /// Which event wrote which item, and which events removed it: everything that ever
@@ -11,7 +12,8 @@ use crate::space::Item;
 pub struct Oracle {
     items: BTreeMap<Dot, Item>,
     removed_by: BTreeMap<Dot, BTreeSet<Dot>>,
-    transactions: Vec<(ReplicaId, u64, u64)>,
+    /// The last seq of each transaction of several events, by its first.
+    transactions: BTreeMap<Dot, Seq>,
 }
 
 /// How much may be asked of a replica.
@@ -22,6 +24,22 @@ pub enum Strictness {
     Exact,
     /// Something was forgotten on purpose: a removal may show late.
     Pruned,
+}
+
+/// What a replica showed when it was asked last; nothing, at first. What held then need not
+/// be asked again: a vector only rises, and what is dead stays dead.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    vector: VersionVector,
+    live: Vec<Dot>,
+}
+
+impl Seen {
+    /// The vector that it showed.
+    #[must_use]
+    pub const fn vector(&self) -> &VersionVector {
+        &self.vector
+    }
 }
 
 impl Oracle {
@@ -38,8 +56,20 @@ impl Oracle {
     /// The events of one transaction: those of `replica` from `first` to `last`.
     pub fn add_transaction(&mut self, replica: ReplicaId, first: u64, last: u64) {
         if first < last {
-            self.transactions.push((replica, first, last));
+            self.transactions.insert(Dot::new(replica, Seq::new(first)), Seq::new(last));
         }
+    }
+
+    /// The events of `replica` after `last` never were: the power went before anybody else
+    /// saw them.
+    pub fn forget(&mut self, replica: ReplicaId, last: Seq) {
+        let forgotten = |dot: &Dot| dot.replica == replica && dot.seq > last;
+        self.items.retain(|dot, _| !forgotten(dot));
+        self.transactions.retain(|dot, _| !forgotten(dot));
+        self.removed_by.retain(|_, by| {
+            by.retain(|dot| !forgotten(dot));
+            !by.is_empty()
+        });
     }
 
     /// Whether any event removed this one's item.
@@ -61,8 +91,10 @@ impl Oracle {
 
     /// Asks of what a replica shows at one moment:
     ///
+    /// - **I0** the vector has not fallen since it was seen last;
     /// - **I1** what is covered and not live was removed by somebody;
     /// - **I2** by an event that is covered here too: nothing vanishes before its successor;
+    /// - **C1** no amount of a counter is there twice;
     /// - **I3** with [`Strictness::Exact`], nothing that a covered event removed is live;
     /// - **TX** of a transaction all events are covered or none, and nothing is shown that
     ///   is not covered;
@@ -72,47 +104,86 @@ impl Oracle {
     /// What does not hold, in words.
     pub fn check(
         &self,
+        seen: &mut Seen,
         vector: &VersionVector,
         shown: &[Item],
         strictness: Strictness,
     ) -> Result<(), String> {
-        let mut live = BTreeSet::new();
+        if !vector.covers(&seen.vector) {
+            return Err("I0: the vector fell".to_owned());
+        }
+        let mut live = Vec::with_capacity(shown.len());
         for item in shown {
-            let dot = item.dot;
-            if !vector.contains(dot) {
-                return Err(format!("TX: {dot} is shown, and is ahead of the vector"));
+            self.check_live(item, vector, strictness)?;
+            live.push(item.dot);
+        }
+        live.sort_unstable();
+        if let Some(two) = live.windows(2).find(|two| two[0] == two[1]) {
+            return Err(format!("I0: {} is shown twice", two[0]));
+        }
+        let is_live = |dot: &Dot| live.binary_search(dot).is_ok();
+        for gone in seen.live.iter().filter(|dot| !is_live(dot)) {
+            self.check_dead(*gone, vector)?;
+        }
+        for (replica, last) in vector.beyond(&seen.vector).iter() {
+            let first = Dot::new(replica, seen.vector.get(replica).next());
+            let last = Dot::new(replica, last);
+            for (dot, _) in self.items.range(first..=last).filter(|(dot, _)| !is_live(dot)) {
+                self.check_dead(*dot, vector)?;
             }
-            match self.items.get(&dot) {
-                None => return Err(format!("I0: {dot} is shown, and nobody wrote an item there")),
-                Some(wrote) if wrote != item => {
-                    return Err(format!("I0: {dot} was {wrote:?} and is {item:?}"));
-                }
-                Some(_) => {}
-            }
-            if !live.insert(dot) {
-                return Err(format!("I0: {dot} is shown twice"));
-            }
-            let by = self.removers(dot).find(|by| vector.contains(*by));
-            if let (Strictness::Exact, Some(by)) = (strictness, by) {
-                return Err(format!("I3: {dot} lives, and {by}, which is covered, removed it"));
+            let begun = self.transactions.range(Dot::new(replica, Seq::FIRST)..=last).next_back();
+            if let Some((first, end)) = begun.filter(|(_, end)| **end > last.seq) {
+                return Err(format!("TX: {last} is seen, of a transaction {first} to {end:?}"));
             }
         }
-        for dot in self.items.keys().filter(|dot| vector.contains(**dot)) {
-            if live.contains(dot) {
-                continue;
-            }
-            if !self.is_removed(*dot) {
-                return Err(format!("I1: {dot} is lost"));
-            }
-            if !self.removers(*dot).any(|by| vector.contains(by)) {
-                return Err(format!("I2: {dot} vanished before what removed it came"));
-            }
+        *seen = Seen { vector: vector.clone(), live };
+        Ok(())
+    }
+
+    fn check_live(
+        &self,
+        item: &Item,
+        vector: &VersionVector,
+        strictness: Strictness,
+    ) -> Result<(), String> {
+        let dot = item.dot;
+        if !vector.contains(dot) {
+            return Err(format!("TX: {dot} is shown, and is ahead of the vector"));
         }
-        for (replica, first, last) in &self.transactions {
-            let seen = vector.get(*replica).get();
-            if *first <= seen && seen < *last {
-                return Err(format!("TX: {seen} of {replica}, of a transaction {first} to {last}"));
+        match self.items.get(&dot) {
+            None => return Err(format!("I0: {dot} is shown, and nobody wrote an item there")),
+            Some(wrote) if wrote != item => {
+                return Err(format!("I0: {dot} was {wrote:?} and is {item:?}"));
             }
+            Some(_) => {}
+        }
+        // A row of a counter is replaced only by its writer, whose row then names it whatever
+        // else is forgotten: the two together would count twice.
+        let twice = |by: Dot| {
+            let same = |other: &Item| (&other.key, &other.path) == (&item.key, &item.path);
+            by.replica == dot.replica
+                && vector.contains(by)
+                && self.items.get(&by).is_some_and(same)
+        };
+        if item.path.last().is_some_and(|(kind, _)| *kind == Kind::COUNTER)
+            && let Some(by) = self.removers(dot).find(|by| twice(*by))
+        {
+            return Err(format!("C1: {dot} counts, and so does {by}, which added it up"));
+        }
+        if strictness == Strictness::Exact
+            && let Some(by) = self.removers(dot).find(|by| vector.contains(*by))
+        {
+            return Err(format!("I3: {dot} lives, and {by}, which is covered, removed it"));
+        }
+        Ok(())
+    }
+
+    fn check_dead(&self, dot: Dot, vector: &VersionVector) -> Result<(), String> {
+        if !self.is_removed(dot) {
+            return Err(format!("I1: {dot} is lost"));
+        }
+        if !self.removers(dot).any(|by| vector.contains(by)) {
+            return Err(format!("I2: {dot} vanished before what removed it came"));
         }
         Ok(())
     }

@@ -19,6 +19,12 @@ impl Random {
         Self(seed)
     }
 
+    /// What is drawn for one of many things of a seed, whatever is drawn for the others.
+    #[must_use]
+    pub(super) const fn of(seed: u64, which: u64) -> Self {
+        Self(Self(seed ^ which.wrapping_mul(0xd6e8_feb8_6659_fd93)).next())
+    }
+
     /// The next 64 bits.
     #[allow(clippy::should_implement_trait, reason = "it has no end")]
     pub const fn next(&mut self) -> u64 {

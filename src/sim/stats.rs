@@ -1,17 +1,25 @@
 //! What worlds did, added up.
 
+use super::damage::Damage;
+
+const KINDS: usize = Damage::ALL.len();
+
 /// What the worlds of a run did, added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Worlds.
     pub worlds: u64,
+    /// Those on a block device beneath the engine that ships, the others on tables in memory.
+    pub on_blocks: u64,
+    /// Replicas, with those that came later.
+    pub replicas: u64,
+    /// Milliseconds that passed in the worlds.
+    pub simulated_ms: u64,
     /// Events of applications.
     pub events: u64,
     /// Sessions begun.
     pub sessions: u64,
-    /// Those cut.
-    pub cuts: u64,
     /// Frames delivered.
     pub frames: u64,
     /// Bytes of them.
@@ -22,32 +30,87 @@ pub struct Stats {
     pub displaced: u64,
     /// Sides of sessions that gave up because writes went on between their proofs.
     pub unproven: u64,
-    /// Replicas opened again.
-    pub reopened: u64,
     /// Times that a chunk waited for another delta's staging.
     pub waits: u64,
+    /// Events that were not on disk yet when the power went.
+    pub undone: u64,
+    /// Files that were found corrupt.
+    pub corrupt: u64,
     /// Questions asked of a replica's space.
     pub checks: u64,
+    pub(super) damage: [u64; KINDS],
 }
 
 impl Stats {
+    /// How often each kind of damage was done.
+    pub fn damage(&self) -> impl Iterator<Item = (Damage, u64)> + '_ {
+        Damage::ALL.iter().copied().zip(self.damage)
+    }
+
+    /// Damage of all kinds together.
+    #[must_use]
+    pub fn damages(&self) -> u64 {
+        self.damage.iter().sum()
+    }
+
+    /// Years of 365 days that passed in the worlds.
+    #[must_use]
+    pub fn simulated_years(&self) -> f64 {
+        self.simulated_ms as f64 / (365.0 * 86_400_000.0)
+    }
+
+    pub(super) fn note(&mut self, damage: Damage) {
+        self.damage[damage as usize] += 1;
+    }
+
+    /// The counts by name, but for those of damage.
+    #[must_use]
+    pub const fn counts(&self) -> [(&'static str, u64); 15] {
+        [
+            ("worlds", self.worlds),
+            ("on_blocks", self.on_blocks),
+            ("replicas", self.replicas),
+            ("simulated_ms", self.simulated_ms),
+            ("events", self.events),
+            ("sessions", self.sessions),
+            ("frames", self.frames),
+            ("bytes", self.bytes),
+            ("repaired", self.repaired),
+            ("displaced", self.displaced),
+            ("unproven", self.unproven),
+            ("waits", self.waits),
+            ("undone", self.undone),
+            ("corrupt", self.corrupt),
+            ("checks", self.checks),
+        ]
+    }
+
+    const fn counts_mut(&mut self) -> [&mut u64; 15] {
+        [
+            &mut self.worlds,
+            &mut self.on_blocks,
+            &mut self.replicas,
+            &mut self.simulated_ms,
+            &mut self.events,
+            &mut self.sessions,
+            &mut self.frames,
+            &mut self.bytes,
+            &mut self.repaired,
+            &mut self.displaced,
+            &mut self.unproven,
+            &mut self.waits,
+            &mut self.undone,
+            &mut self.corrupt,
+            &mut self.checks,
+        ]
+    }
+
     /// Adds those of other worlds.
     pub fn add(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.worlds, other.worlds),
-            (&mut self.events, other.events),
-            (&mut self.sessions, other.sessions),
-            (&mut self.cuts, other.cuts),
-            (&mut self.frames, other.frames),
-            (&mut self.bytes, other.bytes),
-            (&mut self.repaired, other.repaired),
-            (&mut self.displaced, other.displaced),
-            (&mut self.unproven, other.unproven),
-            (&mut self.reopened, other.reopened),
-            (&mut self.waits, other.waits),
-            (&mut self.checks, other.checks),
-        ];
-        for (sum, more) in pairs {
+        for (sum, (_, more)) in self.counts_mut().into_iter().zip(other.counts()) {
+            *sum += more;
+        }
+        for (sum, more) in self.damage.iter_mut().zip(other.damage) {
             *sum += more;
         }
     }

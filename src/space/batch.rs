@@ -23,6 +23,7 @@ use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
 use crate::digest::{ItemHash, Marks};
+use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table, Write};
 
 /// An item to be staged, borrowed from the chunk that brings it.
@@ -145,7 +146,9 @@ impl<'t> Batch<'t> {
         self.rows.delete(Table::Dots, &dot_key(self.space, dot))?;
         if dot.seq <= self.seen(dot.replica) {
             self.state.items = self.state.items.saturating_sub(1);
-            self.marks.note(dot);
+            if !fault!(BlockNotMarkedDirty) {
+                self.marks.note(dot);
+            }
         } else {
             self.state.staged = self.state.staged.saturating_sub(1);
         }

@@ -36,7 +36,10 @@ impl Change<'_> {
     /// Writes an item that replaces every live one at its place.
     pub(crate) fn replace_all(&mut self, at: &Prefix, payload: &[u8]) -> Result<Dot, Error> {
         let place = at.place();
-        let dead = self.batch.view().found(place.as_bytes())?;
+        let mut dead = self.batch.view().found(place.as_bytes())?;
+        if fault!(LwwByClockBeforeCausality) {
+            dead.retain(|found| found.payload.get(..STAMP_BYTES) <= payload.get(..STAMP_BYTES));
+        }
         self.write(place.as_bytes(), dead, VersionVector::new(), payload, false)
     }
 
@@ -50,7 +53,7 @@ impl Change<'_> {
     ) -> Result<Dot, Error> {
         let place = at.place();
         let mut dead = self.batch.view().found(place.as_bytes())?;
-        dead.retain(|found| seen.contains(found.dot));
+        dead.retain(|found| seen.contains(found.dot) || fault!(ContextIgnored));
         self.write(place.as_bytes(), dead, seen.clone(), payload, false)
     }
 
@@ -83,7 +86,9 @@ impl Change<'_> {
             }
         }
         for (key, dot) in dead {
-            self.batch.remove_item(&key, dot)?;
+            if !fault!(CounterRowsKeptWhenAddedUp) {
+                self.batch.remove_item(&key, dot)?;
+            }
         }
         self.write(place.as_bytes(), Vec::new(), past, &payload, true)
     }
@@ -110,13 +115,16 @@ impl Change<'_> {
             inherited.join(&found.past);
             self.batch.remove_item(&found.key, found.dot)?;
         }
-        let keep_own = counter.then_some(self.replica);
+        let keep_own = counter.then_some(self.replica).filter(|_| !fault!(CounterPastPruned));
         let mut past = prune(direct, inherited, self.past_origins, keep_own);
         let dot = self.batch.mint(self.replica);
         if fault!(PastWidenedToTheWholeVector) {
             past = (*self.batch.base).clone();
             past.join(&self.batch.risen);
             past.advance(Dot::new(self.replica, dot.seq.prev()));
+        }
+        if fault!(PastDroppedAndRepairOff) {
+            past = VersionVector::new();
         }
         self.batch.insert_item(dot, place, &past, payload)?;
         Ok(dot)
@@ -175,7 +183,7 @@ impl Change<'_> {
             Removal::Prefix { past, .. } => past.len(),
         };
         // A record of more origins than this is left to the proof.
-        if origins <= limits::REMOVAL_ORIGINS {
+        if origins <= limits::REMOVAL_ORIGINS && !fault!(RemovalNotLogged) {
             self.batch.log_removal(dot, &removal)?;
         }
         Ok(Some(dot))

@@ -13,7 +13,6 @@ use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::digest::{self, ItemHash};
 use crate::error::Error;
-#[cfg(rejoin_faults)]
 use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table};
 
@@ -102,8 +101,9 @@ impl Outgoing {
         }
         let mut chunk = reading.chunk;
         self.cursor.join(&chunk.upto);
-        if self.cursor.covers(&snapshot.vector) {
+        if self.cursor.covers(&snapshot.vector) || fault!(TransactionSplit) {
             let claims = claims_on(early, blocks, cut)?;
+            let vector = if fault!(TransactionSplit) { &chunk.upto } else { &*vector };
             chunk.last = Some(Last { vector: vector.beyond(told), claims });
         }
         Ok(chunk)

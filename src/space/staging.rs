@@ -174,7 +174,8 @@ impl Incoming {
         let mut takes_place = false;
         if stages {
             let mut place = lock(&self.space.shared.staging);
-            if self.holds && place.feeder != Some(self.id) {
+            let feeds = place.feeder == Some(self.id) || fault!(TwoSessionsFeedOneStaging);
+            if self.holds && !feeds {
                 // Also where the other has come to its end: what was staged from here went
                 // with it, and the rest of this delta is not the whole of it.
                 return Ok(Taken::Displaced);
@@ -183,10 +184,11 @@ impl Incoming {
                 let (chunks, bytes) = (place.chunks, place.bytes);
                 let now = Waiting { chunks, chunk_ms: now_ms, bytes, bytes_ms: now_ms };
                 let waiting = self.waiting.get_or_insert(now);
-                if place.feeder.is_some() && place.goes_on(waiting, now_ms) {
+                let taken = place.feeder.is_some() && !fault!(TwoSessionsFeedOneStaging);
+                if taken && place.goes_on(waiting, now_ms) {
                     return Ok(Taken::Busy);
                 }
-                takes_place = true;
+                takes_place = !fault!(TwoSessionsFeedOneStaging);
             }
             self.waiting = None;
             place.feeder = Some(self.id);
@@ -259,7 +261,9 @@ impl Incoming {
         let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
             batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
-                batch.clear_staging()?;
+                if !fault!(DisplacedStagingKept) {
+                    batch.clear_staging()?;
+                }
                 batch.state.staging_peer = Some(peer);
             }
             let Some(last) = &chunk.last else {
@@ -270,7 +274,10 @@ impl Incoming {
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
                 // A session that took the staging over may send again what the one before it
                 // had staged since this side said up to where: that does not go back.
-                let raised = |(origin, seq): (_, Seq)| (origin, seq.max(self.staged.get(origin)));
+                let raised = |(origin, seq): (_, Seq)| match fault!(StagedVectorGoesBack) {
+                    true => (origin, seq),
+                    false => (origin, seq.max(self.staged.get(origin))),
+                };
                 let upto: VersionVector = chunk.upto.iter().map(raised).collect();
                 batch.write_staged_vector(Some(&upto))?;
                 if fault!(VectorMovesWithEachChunk) {
@@ -336,7 +343,9 @@ fn stage(
     wall_ms: u64,
 ) -> Result<(), StorageError> {
     let mut items = Vec::new();
-    for (dot, event) in &chunk.events {
+    let half = chunk.last.is_some() && fault!(ChunkAppliedByHalf);
+    let events = chunk.events.len() / if half { 2 } else { 1 };
+    for (dot, event) in chunk.events.iter().take(events) {
         if dot.seq <= batch.seen(dot.replica) {
             continue;
         }

@@ -18,6 +18,16 @@ impl<'t> Tx<'t> {
         Self { change: RefCell::new(change) }
     }
 
+    /// Up to where `replica` is seen, this transaction included.
+    #[cfg(feature = "sim")]
+    pub(crate) fn seen(
+        &self,
+        replica: crate::causal::ReplicaId,
+    ) -> Result<crate::causal::Seq, Error> {
+        let tx: &Self = self;
+        tx.change(|change| Ok(change.batch.seen(replica)))
+    }
+
     pub(super) fn into_change(self) -> Change<'t> {
         self.change.into_inner()
     }

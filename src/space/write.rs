@@ -13,6 +13,7 @@ use super::tx::Tx;
 use super::writer::{Group, Joining, WriterGuard};
 use crate::causal::{HybridClock, Seq, VersionVector};
 use crate::error::Error;
+use crate::faults::fault;
 use crate::storage::{Durability, Overlay, StorageError, Verdict, Write};
 
 impl Space {
@@ -70,6 +71,7 @@ impl Space {
         let grouped = !shared.options.relaxed && !shared.writers.alone(&guard);
         let durability = match shared.options.relaxed {
             true => guard.relax(),
+            false if fault!(WriteAcknowledgedBeforeTheDisk) => Durability::Eventual,
             false => Durability::Immediate,
         };
         let ran = self.in_turn::<R, E>(&mut guard, grouped, durability, |batch| {

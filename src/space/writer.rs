@@ -22,6 +22,7 @@ use super::shared::Noted;
 use super::store::{StoreShared, lock};
 use crate::causal::{HybridClock, VersionVector};
 use crate::error::{Error, UsageError};
+use crate::faults::fault;
 use crate::storage::{Changed, Changes, Durability, ReadSnapshot, StorageError, Verdict, Write};
 
 /// How long a leader waits for one more to join: as long as a thread takes to be woken and
@@ -382,12 +383,14 @@ impl WriterGuard<'_> {
 
     /// Waits until all relaxed writes are on disk: before any of them is shown to a peer.
     pub(super) fn flush_written(&mut self) -> Result<(), StorageError> {
-        if self.writer.relaxed > 0 { self.sync() } else { Ok(()) }
+        let shown = self.writer.relaxed > 0 && !fault!(SyncSkippedBeforeEventsAreShown);
+        if shown { self.sync() } else { Ok(()) }
     }
 
     /// Waits until all is on disk.
     pub(super) fn flush(&mut self) -> Result<(), StorageError> {
-        if self.writer.relaxed + self.writer.taken > 0 { self.sync() } else { Ok(()) }
+        let waits = self.writer.relaxed + self.writer.taken > 0 && !fault!(SyncSkippedAtTheEnd);
+        if waits { self.sync() } else { Ok(()) }
     }
 
     fn sync(&mut self) -> Result<(), StorageError> {

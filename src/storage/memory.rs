@@ -51,6 +51,46 @@ impl MemoryStorage {
         Self { replica, shared: Arc::default() }
     }
 
+    /// Runs a write transaction, and asks of the changes that it would make, beside the rows
+    /// as they stand, whether they are made.
+    pub(crate) fn write_if(
+        &self,
+        work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
+        may: impl FnOnce(&Changes, &dyn Read) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let _one_at_a_time = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        // While it runs nothing else commits, so the newest commit stays it.
+        let committed = Moment { shared: &self.shared, commit: self.shared.read().commit };
+        let mut transaction = Overlay::on(&committed);
+        let verdict = work(&mut transaction)?;
+        let changes = transaction.into_changes();
+        if verdict == Verdict::Commit {
+            may(&changes, &committed)?;
+            if !changes.is_empty() {
+                self.shared.write().apply(changes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The same rows, on their own from now on.
+    #[cfg(feature = "sim")]
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::new(self.replica);
+        let (from, mut to) = (self.shared.read(), copy.shared.write());
+        to.commit = from.commit;
+        for (rows, into) in from.tables.iter().zip(&mut to.tables) {
+            for (key, chain) in rows {
+                if let Some(value) = seen_at(chain, from.commit) {
+                    let version = Version { commit: from.commit, value: Some(value.clone()) };
+                    into.insert(key.clone(), SmallVec::from_buf([version]));
+                }
+            }
+        }
+        drop(to);
+        copy
+    }
+
     /// How many versions of rows are held, live and dead: for tests and for watching memory.
     #[must_use]
     pub fn versions(&self) -> usize {
@@ -314,16 +354,7 @@ impl Storage for MemoryStorage {
         _: Durability,
         work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
     ) -> Result<(), StorageError> {
-        let _one_at_a_time = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        // While it runs nothing else commits, so the newest commit stays it.
-        let committed = Moment { shared: &self.shared, commit: self.shared.read().commit };
-        let mut transaction = Overlay::on(&committed);
-        let verdict = work(&mut transaction)?;
-        let changes = transaction.into_changes();
-        if verdict == Verdict::Commit && !changes.is_empty() {
-            self.shared.write().apply(changes);
-        }
-        Ok(())
+        self.write_if(work, |_, _| Ok(()))
     }
 
     fn file_bytes(&self) -> Result<u64, StorageError> {

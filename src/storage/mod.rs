@@ -26,6 +26,8 @@ mod overlay;
 mod suite;
 
 pub use error::StorageError;
+#[cfg(all(feature = "sim", not(target_arch = "wasm32")))]
+pub(crate) use file::device;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileOptions, Fill, RedbStorage};
 pub use memory::MemoryStorage;

@@ -65,6 +65,18 @@ impl Changes {
         Ok(())
     }
 
+    /// What takes these back, where they are made on rows that stand like this.
+    #[cfg(feature = "sim")]
+    pub(crate) fn undoing(&self, rows: &dyn Read) -> Result<Self, StorageError> {
+        let mut undoing = Self::default();
+        for ((table, changes), undo) in Table::ALL.into_iter().zip(&self.0).zip(&mut undoing.0) {
+            for key in changes.keys() {
+                undo.insert(key.clone(), rows.get(table, key)?.map(Bytes::from));
+            }
+        }
+        Ok(undoing)
+    }
+
     /// Adds what was changed after these.
     pub(crate) fn absorb(&mut self, later: Self) {
         for (mine, theirs) in self.0.iter_mut().zip(later.0) {

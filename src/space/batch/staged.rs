@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Batch, Covered, Staging, run_range};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::faults::fault;
 use crate::space::chunk::Event;
 use crate::space::rows::{
     PASS_ROWS, Removal, Run, State, Which, after, batch, corrupt, dot_key, dot_of_key, item_key,
@@ -114,7 +115,7 @@ impl Batch<'_> {
         let (mut pasts, mut records) = (false, false);
         if self.state.staged > 0 {
             for run in &runs {
-                if let Some(fresh) = fresh {
+                if let Some(fresh) = fresh.filter(|_| !fault!(ForeignStagedRowsShown)) {
                     self.unstage_others(*run, fresh)?;
                 }
                 pasts |= self.show_items(*run)?;
@@ -129,7 +130,7 @@ impl Batch<'_> {
             if pasts {
                 self.each_item_with_past(*run)?;
             }
-            if records {
+            if records && !fault!(RemovalRecordsNotApplied) {
                 self.each_record(*run)?;
             }
         }

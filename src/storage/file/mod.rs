@@ -18,6 +18,8 @@ use crate::causal::ReplicaId;
 
 #[cfg(test)]
 mod cuts;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod device;
 #[cfg(test)]
 mod faults;
 mod gate;
@@ -251,6 +253,16 @@ impl RedbStorage {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Opens the store in these blocks, or makes it there: what simulated disks are.
+    #[cfg(feature = "sim")]
+    pub(crate) fn open_blocks(
+        blocks: Arc<dyn redb::StorageBackend>,
+        options: &FileOptions,
+        entropy: Entropy<'_>,
+    ) -> Result<Self, StorageError> {
+        Ok(Self { inner: Arc::new(open::open_blocks(blocks, options, entropy)?) })
+    }
+
     /// The store's file, without links on the way to it.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -299,9 +311,12 @@ impl Storage for RedbStorage {
     }
 
     fn file_bytes(&self) -> Result<u64, StorageError> {
-        let metadata = self.inner.engine.file.metadata();
-        let path = self.path();
-        Ok(metadata.map_err(|source| identity::io(path, "asking the size", source))?.len())
+        let Engine { file, blocks, .. } = &self.inner.engine;
+        let bytes = match file {
+            Some(file) => file.metadata().map(|metadata| metadata.len()),
+            None => blocks.len(),
+        };
+        bytes.map_err(|source| identity::io(self.path(), "asking the size", source))
     }
 
     /// Snapshots and writes that begin meanwhile wait for it. Takes about as long as writing

@@ -25,6 +25,11 @@ use crate::codec::{Cursor, DecodeError, Put};
 use crate::storage::identity::{FileMark, IdFile, Moment, Nonce, Record, beside, io, modified};
 use crate::storage::{Entropy, Identity, StorageError, Table};
 
+#[cfg(feature = "sim")]
+mod blocks;
+#[cfg(feature = "sim")]
+pub(super) use blocks::open_blocks;
+
 /// The newest format of the data file that this version reads, and the one it writes.
 const FORMAT: u64 = 1;
 
@@ -90,10 +95,10 @@ pub(super) struct Engine {
     pub(super) health: Health,
     pub(super) database: RwLock<Option<Database>>,
     pub(super) journal: Journal,
-    /// The data file, to ask its length.
-    pub(super) file: File,
-    /// The same, as the sealed blocks lie in it.
-    blocks: Arc<dyn StorageBackend>,
+    /// The data file, where there is one and not just blocks.
+    pub(super) file: Option<File>,
+    /// What the sealed blocks lie in.
+    pub(super) blocks: Arc<dyn StorageBackend>,
     cache_bytes: usize,
     mark: FileMark,
     /// When the data file had been modified last as this opened it.
@@ -121,16 +126,16 @@ pub(super) fn close(engine: &mut Engine, session: &mut Session) {
         return;
     }
     // Synced first, so that no power cut leaves a note of a time that the file never had.
-    let Ok(metadata) = engine.file.sync_all().and_then(|()| engine.file.metadata()) else {
-        return;
-    };
+    let (Some(file), Some(id)) = (&engine.file, &mut session.id) else { return };
+    let Ok(metadata) = file.sync_all().and_then(|()| file.metadata()) else { return };
     let (nonce, mark, closed) = (session.nonce, engine.mark, modified(&metadata));
-    let _ = session.id.write(Record { previous: nonce, next: nonce, mark, closed });
+    let _ = id.write(Record { previous: nonce, next: nonce, mark, closed });
 }
 
 /// What is to be done about the identity before the first write, under the writers' lock.
 pub(super) struct Session {
-    id: IdFile,
+    /// None where the store lies in blocks without a file.
+    id: Option<IdFile>,
     nonce: Nonce,
     /// The nonce that the first write puts in place of the other.
     fresh: Nonce,
@@ -182,7 +187,8 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn into_inner(self, id: IdFile, plan: Plan) -> Inner {
         let Self { engine, replica, identity, nonce, fresh } = self;
-        let session = Session { id, nonce, fresh, armed: identity != Identity::Kept };
+        let armed = identity != Identity::Kept;
+        let session = Session { id: Some(id), nonce, fresh, armed };
         Inner { engine, writer: Mutex::new(session), replica, identity, plan }
     }
 }
@@ -264,14 +270,12 @@ pub(super) fn create(
 
 /// Before the first write of a session: a nonce that no copy made earlier holds.
 pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result<(), StorageError> {
-    if session.armed {
-        return Ok(());
-    }
+    let Some(id) = session.id.as_mut().filter(|_| !session.armed) else { return Ok(()) };
     let (nonce, fresh, mark) = (session.nonce, session.fresh, engine.mark);
     // Before the data file is touched at all: opening the gate changes when it was modified,
     // and who then compares that with when it was closed takes it for a backup put back.
     let announced = Record { previous: nonce, next: fresh, mark, closed: None };
-    let armed = session.id.write(announced).and_then(|()| {
+    let armed = id.write(announced).and_then(|()| {
         plan.reached(Step::ArmAnnounced)?;
         engine.open_gate()?;
         plan.reached(Step::ArmOpened)?;
@@ -279,7 +283,7 @@ pub(super) fn arm(engine: &Engine, session: &mut Session, plan: &Plan) -> Result
         // new nonce alone, a copy with the old one passes for the original, and must be.
         engine.commit_own(&[(NONCE_KEY, &fresh)])?;
         plan.reached(Step::ArmCommitted)?;
-        session.id.write(Record { previous: fresh, next: fresh, mark, closed: None })?;
+        id.write(Record { previous: fresh, next: fresh, mark, closed: None })?;
         plan.reached(Step::ArmFinished)
     });
     engine.or_fail(armed)?;
@@ -308,7 +312,8 @@ fn start(
     let journal = Journal::default();
     journal.load(&health, &database)?;
     let database = RwLock::new(Some(database));
-    Ok(Engine { health, database, journal, file: kept, blocks, cache_bytes, mark, modified })
+    let file = Some(kept);
+    Ok(Engine { health, database, journal, file, blocks, cache_bytes, mark, modified })
 }
 
 /// The engine, above a gate, above sealed blocks.
@@ -384,6 +389,9 @@ impl Engine {
     /// Whether the path still leads to the file that is open: what is written to a file
     /// without a name is lost.
     pub(super) fn still_there(&self) -> Result<(), StorageError> {
+        if self.file.is_none() {
+            return Ok(());
+        }
         let path = self.health.path();
         let doing = "writing to a store whose file was removed or replaced";
         let there = std::fs::metadata(path).map_err(|source| io(path, doing, source))?;

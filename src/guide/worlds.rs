@@ -1,0 +1,96 @@
+//! Worlds in which everything goes wrong: how this library is tested, and how to test with it.
+//!
+//! A test that somebody writes by hand has two replicas, and they meet when the test says so.
+//! What loses data is something else: the third copy that comes back after a year, the frame
+//! that is lost between the two that mattered, the power that goes while a sync is half done.
+//! The feature `sim` has worlds in which all of that happens, thousands of them a minute, and
+//! an oracle that knows what must be there. [`sim`](crate::sim) says what is in them.
+//!
+//! # Running them
+//! ```text
+//! cargo run --release --features sim --example simulate -- --seeds 0..100000
+//! cargo run --release --features sim --example simulate -- --seed 17
+//! ```
+//! The first prints how many worlds there were a second, how often each kind of damage was
+//! done, and how many years passed in them. It exits with 1 where one fails. One seed is
+//! one world, on any machine and to the same byte, so that a failure can be looked at again
+//! and again: the second tells its story, made short, because steps and replicas without which
+//! it fails as well are left out. `--frames` tells of each frame.
+//!
+//! # What is asked
+//! After every step, of the replica that it touched:
+//! - nothing is lost: what was seen and does not live was removed by somebody;
+//! - nothing vanishes early: by an event that is seen here, too;
+//! - a transaction is seen whole or not at all, and nothing before it is seen;
+//! - a counter counts each amount once;
+//! - a mutation replaced just what its type says;
+//! - where nothing is forgotten on purpose, nothing that was removed shows even for a moment.
+//!
+//! Of a replica that was opened again, after a power cut or a failed sync: all is there that was
+//! acknowledged; what was not may be lost only if no other replica has seen it; all that a
+//! session brought that came to its end. A store whose sync failed takes no write until it is
+//! opened again.
+//!
+//! In the end the network heals and whoever is stuck or away comes back. Every two neighbours
+//! meet, once a pass. After as many passes as news takes from one end to the other, and three,
+//! all must show what the oracle says, under one root, and meet once more with nothing to say.
+//!
+//! What a world cannot notice is no promise of it. So each rule of the library is broken on
+//! purpose, in the code that ships, by a line that only `--cfg rejoin_faults` compiles, and the
+//! worlds must notice every one: `RUSTFLAGS="--cfg rejoin_faults" cargo test --release
+//! --features sim --test faults -- --nocapture` prints after how many they do.
+//!
+//! # An application of yours
+//! [`Application`](crate::sim::Application) brings a workload, and what must hold. The world
+//! calls it at replicas that are cut off, full, put back or copied, and asks at every moment
+//! and in the end. Here a shop sells seats, and looks whether one is free before it does:
+//!
+//! ```
+//! use rejoin::sim::{self, Application, Random};
+//! use rejoin::{Error, Space, Tx};
+//!
+//! struct Box10;
+//!
+//! impl Application for Box10 {
+//!     fn write(&self, tx: &Tx<'_>, _: char, random: &mut Random) -> Result<String, Error> {
+//!         let sold = tx.counter("sold");
+//!         if sold.get()? >= 10 {
+//!             return Ok("is sold out".into());
+//!         }
+//!         sold.add(1)?;
+//!         Ok("sells a seat".into())
+//!     }
+//!
+//!     fn always(&self, space: &Space) -> Result<(), String> {
+//!         match space.counter("sold").get() {
+//!             Ok(sold) if sold > 10 => Err(format!("{sold} of 10 seats are sold")),
+//!             _ => Ok(()),
+//!         }
+//!     }
+//! }
+//!
+//! // Each replica looks, and two sell the last seat at once.
+//! let seed = (0..100).find(|seed| sim::run_application(*seed, &Box10).is_err()).unwrap();
+//! let failure = sim::explain_application(seed, &Box10);
+//! assert!(failure.what.contains("of 10 seats are sold"), "{failure}");
+//! println!("{failure}"); // who sold what, who met whom, in few lines
+//! ```
+//!
+//! No type and no merge mends this one: what must never be sold twice needs somebody to ask,
+//! or an allotment for each replica ([`model`](super::model)). That it shows in the first few
+//! worlds, and not in the first busy summer, is what the worlds are for. The example
+//! `own_merge` has a merge that can be mended.
+//!
+//! Only the seed and what the replica holds may decide what an application does: no clock, no
+//! randomness but the one handed in. For the laws of a merge alone, without a store, see
+//! `guide::testing`.
+//!
+//! # A disk that fails, in tests of your own
+//! [`Disk`](crate::sim::Disk) is what the worlds' replicas stand on: open a
+//! [`Store`](crate::Store) on it, let it fail at the n-th sync, cut its power, put back a copy.
+//!
+//! # What they do not do
+//! - Disks that lie about syncing, and two files put back together so that a store keeps its
+//!   name, are not in the worlds yet.
+//! - Peers that lie: these have tests of their own.
+//! - Threads: a replica does one thing at a time here.

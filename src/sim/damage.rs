@@ -1,0 +1,66 @@
+//! The kinds of damage that a world does.
+
+macro_rules! damages {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $name:literal,)+) => {
+        /// A kind of damage that a world does to its replicas.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Damage {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl Damage {
+            /// Every kind, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$kind,)+];
+
+            /// What it is called in lists and stories.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+    };
+}
+
+damages! {
+    /// A connection breaks, at any byte; some of what is on its way still comes.
+    Cut = "cuts",
+    /// A frame is lost in a connection that goes on.
+    Lost = "frames lost",
+    /// A frame comes twice.
+    Doubled = "frames doubled",
+    /// A frame overtakes another.
+    Swapped = "frames swapped",
+    /// One side of a connection ends, and the other does not hear of it.
+    HalfOpen = "half-open links",
+    /// The network falls in two parts, which nothing passes between until it heals.
+    Partition = "partitions",
+    /// A replica dies for ever.
+    Died = "deaths",
+    /// A replica is closed and opened again.
+    Closed = "reopenings",
+    /// The power goes between two calls of the disk: what was not synced may be lost.
+    PowerCut = "power cuts",
+    /// The power goes with a sync of the disk, and sometimes once more while opening.
+    SyncCut = "power cuts at a sync",
+    /// A sync fails: the store takes no write until it is opened again.
+    FailedSync = "failed syncs",
+    /// The disk is full.
+    FullDisk = "full disks",
+    /// A read fails.
+    FailedRead = "failed reads",
+    /// Bits of a closed file turn over.
+    FlippedBits = "flipped bits",
+    /// A replica is put back to what was copied of it earlier.
+    Restored = "restores",
+    /// A replica is copied, and both copies go on.
+    Cloned = "clones",
+    /// A new replica joins with nothing.
+    Joined = "newcomers",
+    /// A replica is away for 400 days.
+    Away = "absences of 400 days",
+    /// A wall clock jumps by up to ten years, forward or back.
+    ClockJump = "clock jumps",
+}

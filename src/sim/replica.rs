@@ -1,0 +1,362 @@
+//! The replicas of a world: how they come, fail, and come back.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use super::config::{Config, REPLICAS};
+use super::damage::Damage;
+use super::disk::{Disk, Image};
+use super::op::{Deed, Kept};
+use super::oracle::Seen;
+use super::world::World;
+use super::wrong::Wrong;
+use crate::causal::{ReplicaId, Seq, VersionVector};
+use crate::error::Error;
+use crate::space::{Options, Space, Store, Tuning};
+use crate::storage::{Identity, StorageError};
+
+pub(super) struct Replica {
+    pub(super) name: char,
+    pub(super) alive: bool,
+    /// Meets nobody and writes nothing.
+    pub(super) away: bool,
+    pub(super) disk: Disk,
+    /// What was copied of the disk while the store was closed.
+    pub(super) backup: Option<Image>,
+    /// Whether bits of the file were turned over.
+    rotten: bool,
+    /// Whether the store must be opened anew before it takes a write.
+    pub(super) stuck: bool,
+    pub(super) skew_ms: Arc<AtomicI64>,
+    options: Options,
+    open: Option<Open>,
+    pub(super) at: Vec<AtSpace>,
+}
+
+struct Open {
+    store: Store,
+    spaces: Vec<Space>,
+}
+
+/// What the world knows of a space at a replica.
+#[derive(Default)]
+pub(super) struct AtSpace {
+    /// What was read and may be handed back.
+    pub(super) kept: Vec<Kept>,
+    pub(super) seen: Seen,
+    /// The commit when last looked at: as long as there is no other, nothing can have changed.
+    pub(super) commit: u64,
+    /// Own events up to here were acknowledged as lasting.
+    pub(super) acknowledged: Seq,
+    /// Own events up to here were made.
+    pub(super) made: Seq,
+    /// What a session that came to its end said to be here.
+    pub(super) promised: VersionVector,
+    /// A transaction that failed: it is there after opening, or it is not.
+    pub(super) unsure: Option<Unsure>,
+}
+
+/// The events of a transaction that failed, from `first` to `last`.
+pub(super) struct Unsure {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    pub(super) deeds: Vec<Deed>,
+}
+
+impl Replica {
+    pub(super) const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    fn opened(&self) -> &Open {
+        self.open.as_ref().unwrap_or_else(|| panic!("{} is closed", self.name))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.opened().store
+    }
+
+    pub(super) fn space(&self, s: usize) -> &Space {
+        &self.opened().spaces[s]
+    }
+
+    pub(super) fn relaxed(&self) -> bool {
+        self.options.relaxed
+    }
+
+    fn close(&mut self) {
+        self.open = None;
+    }
+}
+
+impl World<'_> {
+    /// A replica comes: with nothing, or on a disk that was copied, perhaps after bits of it
+    /// had turned over.
+    pub(super) fn join(&mut self, copied: Option<(Disk, bool)>) -> Result<(), Wrong> {
+        let r = self.replicas.len();
+        let skew_ms = Arc::new(AtomicI64::new(self.config.clock_skews_ms[r]));
+        let (clock, skew, dice) = (self.clock.clone(), skew_ms.clone(), self.dice.clone());
+        let mut options = Options::with(
+            Arc::new(move || {
+                clock.load(Ordering::Relaxed).saturating_add_signed(skew.load(Ordering::Relaxed))
+            }),
+            Arc::new(move |bytes| dice.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes)),
+        );
+        options.removal_log_bytes = self.config.removal_log_bytes;
+        options.past_origins = self.config.past_origins;
+        options.relaxed = self.config.relaxed[r];
+        options.tuning = Tuning {
+            chunk_events: self.config.chunk_events,
+            frame_bytes: self.config.frame_bytes[r],
+            short_vector_bytes: self.config.short_vector_bytes,
+            spares: self.config.spares,
+            ..Tuning::default()
+        };
+        let new = || if self.config.on_blocks { Disk::of_blocks() } else { Disk::in_memory() };
+        let (disk, rotten) = copied.unwrap_or_else(|| (new(), false));
+        self.replicas.push(Replica {
+            name: char::from(b'A' + r as u8),
+            alive: true,
+            away: false,
+            disk,
+            backup: None,
+            rotten,
+            stuck: false,
+            skew_ms,
+            options,
+            open: None,
+            at: (0..self.config.spaces).map(|_| AtSpace::default()).collect(),
+        });
+        self.stats.replicas += 1;
+        self.open(r)
+    }
+
+    /// A replica that is closed is opened.
+    fn open(&mut self, r: usize) -> Result<(), Wrong> {
+        let replica = &self.replicas[r];
+        let (buckets, dice) = (self.config.buckets, self.dice.clone());
+        let storage = replica.disk.open(&mut |bytes| {
+            dice.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+            bytes[0] %= buckets;
+        });
+        let failed = |doing| move |error| Wrong::at(r, doing, error);
+        let storage = storage.map_err(|e| failed("opening the disk")(e.into()))?;
+        let store = Store::on(storage, replica.options.clone()).map_err(failed("opening"))?;
+        let spaces = (0..self.config.spaces).map(|n| store.space(&Config::space_name(n)));
+        let spaces: Vec<_> = spaces.collect::<Result<_, _>>().map_err(failed("a space"))?;
+        let (name, id, identity) = (replica.name, store.replica(), store.identity());
+        let vectors: Result<Vec<_>, _> = spaces.iter().map(Space::vector).collect();
+        let vectors = vectors.map_err(failed("a vector"))?;
+        self.tell(|| match identity {
+            Identity::Created => format!("{name} begins as {id}"),
+            Identity::Kept => format!("{name} is opened"),
+            Identity::Fresh { .. } => format!("{name} is opened and takes the name {id}"),
+        });
+        self.names += usize::from(identity != Identity::Kept);
+        self.replicas[r].open = Some(Open { store, spaces });
+        for (s, vector) in vectors.into_iter().enumerate() {
+            self.judge_opened(r, s, id, &vector, identity == Identity::Kept)?;
+        }
+        self.check_all(r)
+    }
+
+    /// What was acknowledged is there; of the rest the newest may be gone.
+    fn judge_opened(
+        &mut self,
+        r: usize,
+        s: usize,
+        id: ReplicaId,
+        vector: &VersionVector,
+        kept: bool,
+    ) -> Result<(), Wrong> {
+        let own = vector.get(id);
+        let (name, relaxed) = (self.replicas[r].name, self.replicas[r].relaxed());
+        let at = &mut self.replicas[r].at[s];
+        (at.seen, at.commit) = (Seen::default(), 0);
+        if !kept {
+            // It begins anew, with what was copied.
+            *at = AtSpace { acknowledged: own, made: own, ..AtSpace::default() };
+            return Ok(());
+        }
+        if let Some(Unsure { first, last, deeds }) = at.unsure.take()
+            && own.get() >= last
+        {
+            at.made = Seq::new(last);
+            let oracle = &mut self.oracles[s];
+            oracle.add_transaction(id, first, last);
+            deeds.into_iter().for_each(|deed| deed.add_to(oracle));
+        }
+        if own < at.acknowledged {
+            let lost = format!("ACK: {name} lost {own:?} to {:?} in space {s}", at.acknowledged);
+            return Err(lost.into());
+        }
+        if !vector.covers(&at.promised) {
+            let gone = at.promised.beyond(vector);
+            return Err(format!("ACK: {name} no longer has {gone:?}, of space {s}").into());
+        }
+        if own > at.made {
+            return Err(format!("ACK: {name} has {own:?} events, and made {:?}", at.made).into());
+        }
+        if own == at.made {
+            return Ok(());
+        }
+        debug_assert!(relaxed, "what waits for the disk is acknowledged");
+        self.stats.undone += at.made.get() - own.get();
+        self.tell(|| format!("{name} lost its events after {own:?} in space {s}"));
+        let at = &mut self.replicas[r].at[s];
+        at.made = own;
+        self.oracles[s].forget(id, own);
+        self.roots.retain(|(of, _), _| *of != s);
+        for other in &self.replicas {
+            if other.at[s].seen.vector().get(id) > own {
+                let what = format!("ACK: {} knows events of {name} that were lost", other.name);
+                return Err(what.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a session has just come to its end: all that there is is on disk.
+    pub(super) fn promise(&mut self, l: usize, side: usize) -> Result<(), Wrong> {
+        let link = &mut self.links[l];
+        if link.promised[side] || !link.sides[side].report().finished {
+            return Ok(());
+        }
+        link.promised[side] = true;
+        let r = link.ends[side];
+        for s in 0..self.config.spaces {
+            let vector = self.replicas[r].space(s).vector();
+            let vector = vector.map_err(|e| Wrong::at(r, "a vector", e))?;
+            self.replicas[r].at[s].promised = vector;
+        }
+        Ok(())
+    }
+
+    /// A replica is closed in peace.
+    pub(super) fn shut(&mut self, r: usize) -> Result<(), Wrong> {
+        self.remove_all_of(r);
+        if !self.replicas[r].stuck {
+            self.replicas[r].store().flush().map_err(|e| Wrong::at(r, "closing", e))?;
+        }
+        self.replicas[r].close();
+        Ok(())
+    }
+
+    /// A replica is closed in peace and opened again. Sometimes bits turn over meanwhile.
+    pub(super) fn reopen(&mut self, r: usize, flips: usize) -> Result<(), Wrong> {
+        let name = self.replicas[r].name;
+        if self.replicas[r].stuck {
+            return self.crash(r);
+        }
+        self.shut(r)?;
+        self.damage(Damage::Closed, || format!("{name} is closed"));
+        for _ in 0..flips {
+            self.replicas[r].rotten = true;
+            self.replicas[r].disk.flip_bit(&mut self.random);
+            self.damage(Damage::FlippedBits, || format!("a bit of {name}'s file turns over"));
+        }
+        self.open(r)
+    }
+
+    /// The power goes, and comes back.
+    pub(super) fn crash(&mut self, r: usize) -> Result<(), Wrong> {
+        self.remove_all_of(r);
+        let replica = &mut self.replicas[r];
+        replica.disk.power_off();
+        replica.close();
+        replica.stuck = false;
+        // What was read may name what is lost now.
+        replica.at.iter_mut().for_each(|at| at.kept.clear());
+        replica.disk.power_cut(&mut self.random);
+        replica.disk.mend();
+        self.open(r)
+    }
+
+    /// Replicas failed: where they may, what follows, until what follows is well.
+    pub(super) fn survive(&mut self, mut made: Result<(), Wrong>) -> Result<(), Wrong> {
+        while let Err(wrong) = made {
+            made = self.recover(wrong)?;
+        }
+        Ok(())
+    }
+
+    /// A replica failed: an error where it may not, else how it went on.
+    fn recover(&mut self, wrong: Wrong) -> Result<Result<(), Wrong>, Wrong> {
+        let Wrong::Failed { replica: r, error: Error::Storage(error), .. } = &wrong else {
+            return Err(wrong);
+        };
+        let r = *r;
+        let damaged = matches!(error, StorageError::Corrupt { .. }) && self.replicas[r].rotten;
+        if !damaged && !self.replicas[r].disk.has_failed() {
+            return Err(wrong);
+        }
+        let name = self.replicas[r].name;
+        self.tell(|| format!("{name} fails: {wrong}"));
+        self.remove_all_of(r);
+        if damaged {
+            self.stats.corrupt += 1;
+            self.lose(r);
+            return Ok(Ok(()));
+        }
+        if self.replicas[r].disk.is_off() || !self.replicas[r].is_open() {
+            return Ok(self.crash(r));
+        }
+        // It can still be read; what it shows is what was on disk.
+        self.replicas[r].stuck = true;
+        for at in &mut self.replicas[r].at {
+            (at.seen, at.commit) = (Seen::default(), 0);
+        }
+        Ok(Ok(()))
+    }
+
+    /// A replica is gone for ever, with all that only it knew.
+    pub(super) fn lose(&mut self, r: usize) {
+        self.remove_all_of(r);
+        self.bereft = true;
+        let replica = &mut self.replicas[r];
+        replica.disk.power_off();
+        replica.close();
+        replica.alive = false;
+    }
+
+    /// A copy is made of a replica's files while it is closed.
+    pub(super) fn back_up(&mut self, r: usize) -> Result<(), Wrong> {
+        if self.replicas[r].stuck {
+            // What it holds may not be on the disk.
+            return self.crash(r);
+        }
+        let name = self.replicas[r].name;
+        self.shut(r)?;
+        self.tell(|| format!("{name} is closed and copied"));
+        self.replicas[r].backup = Some(self.replicas[r].disk.image());
+        self.open(r)
+    }
+
+    /// A replica is put back to its copy.
+    pub(super) fn restore(&mut self, r: usize) -> Result<(), Wrong> {
+        let Some(image) = self.replicas[r].backup.clone() else { return self.back_up(r) };
+        let name = self.replicas[r].name;
+        self.remove_all_of(r);
+        self.bereft = true;
+        let replica = &mut self.replicas[r];
+        replica.disk.power_off();
+        replica.close();
+        replica.disk.put_back(&image);
+        replica.stuck = false;
+        self.damage(Damage::Restored, || format!("{name} is put back to its copy"));
+        self.open(r)
+    }
+
+    /// A replica's copy goes on beside it.
+    pub(super) fn clone_of(&mut self, r: usize) -> Result<(), Wrong> {
+        if self.replicas.len() >= REPLICAS {
+            return Ok(());
+        }
+        let Some(image) = self.replicas[r].backup.clone() else { return self.back_up(r) };
+        let name = self.replicas[r].name;
+        let replica = &self.replicas[r];
+        let (disk, rotten) = (replica.disk.with(&image), replica.rotten);
+        self.damage(Damage::Cloned, || format!("{name}'s copy is opened elsewhere"));
+        self.join(Some((disk, rotten)))
+    }
+}

@@ -1,0 +1,137 @@
+//! The end of a world: all is healed, and those that are left meet until they are equal.
+
+use super::config::Topology;
+use super::steps::THE_END;
+use super::world::{World, items};
+use super::wrong::Wrong;
+use crate::causal::VersionVector;
+use crate::digest::RootHash;
+use crate::space::{Item, Keys};
+
+/// Times that all neighbours meet, beyond those in which news goes from end to end.
+const PASSES: usize = 3;
+
+impl World<'_> {
+    /// All that are left meet until they are quiet, and must be what the oracle says.
+    ///
+    /// In each pass every two neighbours meet once. After as many passes as it takes to come
+    /// from one end to the other, and three, all must be equal.
+    pub(super) fn settle(&mut self) -> Result<(), Wrong> {
+        self.draw_for(THE_END);
+        while !self.links.is_empty() {
+            self.remove(0);
+        }
+        self.heal();
+        for r in self.living() {
+            self.replicas[r].disk.mend();
+            if self.replicas[r].away {
+                self.come_home(r);
+            }
+            if self.replicas[r].stuck || !self.replicas[r].is_open() {
+                self.crash(r)?;
+            }
+        }
+        let left = self.living();
+        self.tell(|| "all is healed, and those that are left meet".to_owned());
+        let topology = self.healed();
+        let passes = topology.far(left.len()) + PASSES;
+        for pass in 0.. {
+            self.meet_neighbours(&left, pass)?;
+            if self.are_equal(&left)? {
+                break;
+            }
+            if pass == passes {
+                return Err(format!("END: not equal after {pass} passes").into());
+            }
+        }
+        self.are_quiet(&left)?;
+        (0..self.config.spaces).try_for_each(|s| self.check_end(s, &left))
+    }
+
+    /// Who meets whom in the end: where all could, one meets the others, in fewer sessions.
+    fn healed(&self) -> Topology {
+        match self.config.topology {
+            Topology::Mesh => Topology::Star,
+            other => other,
+        }
+    }
+
+    fn meet_neighbours(&mut self, left: &[usize], pass: usize) -> Result<(), Wrong> {
+        for a in 0..left.len() {
+            for b in a + 1..left.len() {
+                if !self.healed().joins(a, b, left.len()) {
+                    continue;
+                }
+                let (a, b) = (left[a], left[b]);
+                let (a, b) = if self.random.percent(50) { (a, b) } else { (b, a) };
+                let reports = self.meet_alone(a, b)?;
+                // The first time something may be staged that goes for nothing.
+                if let Some(report) = reports.iter().find(|r| pass > 0 && !r.converged()) {
+                    return Err(format!("END: not proven: {report:?}").into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Once more, now that there is nothing to say.
+    fn are_quiet(&mut self, left: &[usize]) -> Result<(), Wrong> {
+        for (a, b) in left.iter().zip(left.iter().skip(1)) {
+            // Where each message has a frame of its own, or the two never met, what is asked
+            // between two of them counts as more than one round trip.
+            let frames = self.config.frame_bytes[*a].min(self.config.frame_bytes[*b]);
+            let met = matches!(self.healed(), Topology::Ring | Topology::Chain);
+            let trips = if frames > 1000 && met { 1 } else { u64::MAX };
+            for report in &*self.meet_alone(*a, *b)? {
+                let moved = report.items_sent + report.removals_sent + report.repaired;
+                if !report.converged() || moved > 0 || report.round_trips > trips {
+                    return Err(format!("END: not quiet: {report:?}").into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn are_equal(&self, left: &[usize]) -> Result<bool, Wrong> {
+        let mut all: Vec<Vec<(VersionVector, RootHash)>> = Vec::new();
+        for r in left {
+            let spaces = (0..self.config.spaces).map(|s| self.replicas[*r].space(s).standing());
+            let standing = spaces.map(|now| now.map(|now| (now.vector, now.root)));
+            let standing: Result<_, _> = standing.collect();
+            all.push(standing.map_err(|e| Wrong::at(*r, "a root", e))?);
+        }
+        Ok(all.windows(2).all(|two| two[0] == two[1]))
+    }
+
+    fn check_end(&mut self, s: usize, left: &[usize]) -> Result<(), Wrong> {
+        let Some(first) = left.first() else { return Ok(()) };
+        let failed = |r| move |error| Wrong::at(r, "being asked in the end", error);
+        let vector = self.replicas[*first].space(s).vector().map_err(failed(*first))?;
+        let want = self.oracles[s].live(&vector);
+        let mut shown: Option<(RootHash, Vec<Item>)> = None;
+        for r in left.iter().copied() {
+            let at = format!("{} in space {s}", self.replicas[r].name);
+            let space = self.replicas[r].space(s).clone();
+            let items = items!(space, Keys::all()).map_err(failed(r))?;
+            self.check_thoroughly(r, s, &items)?;
+            let live = items.iter().map(|item| item.dot).collect();
+            if let Some(lost) = want.difference(&live).next() {
+                return Err(format!("END: {at}: {lost} is lost").into());
+            }
+            let forgiven = self.bereft && !self.config.is_exact();
+            if let Some(zombie) = live.difference(&want).next().filter(|_| !forgiven) {
+                return Err(format!("END: {at}: {zombie} should be dead").into());
+            }
+            let root = space.root().map_err(failed(r))?;
+            let shows = (root, items);
+            if shown.as_ref().is_some_and(|shown| *shown != shows) {
+                return Err(format!("END: {at}: shows something else than the others").into());
+            }
+            shown = Some(shows);
+            if let Some(application) = self.application {
+                application.finally(&space).map_err(|what| format!("APP: {at}: {what}"))?;
+            }
+        }
+        Ok(())
+    }
+}
