@@ -314,6 +314,21 @@ impl Liar {
                 self.delta(vec![(self.dot(far), event)], vector)
             }
             Lie::ManySpaces => self.many_spaces(),
+            Lie::UnknownTypes => {
+                let vector = self.begin_beyond(&[(self.name, 3)])?;
+                let unknown = |n| Kind::new(n).unwrap_or(Kind::VALUE);
+                let places = [
+                    vec![(unknown(200), &b"?"[..])],
+                    vec![(Kind::MAP, b"field"), (unknown(201), b"")],
+                    vec![(unknown(255), b"\0deep"), (Kind::SET, b"element")],
+                ];
+                let event = |(n, steps): (u64, Vec<_>)| {
+                    let payload = if n == 3 { Vec::new() } else { b"\0\xff as it is".to_vec() };
+                    (self.dot(n), item(place_of("later", &steps), payload))
+                };
+                let events = (1..).zip(places).map(event).collect();
+                self.delta(events, vector)
+            }
             Lie::Noise => {
                 self.begin_beyond(&[(self.name, 9)])?;
                 let mut noise = vec![0; 1 + self.random.below(4096)];
@@ -351,7 +366,12 @@ fn numbered(n: u32) -> ReplicaId {
 
 /// A place of one step beneath a key.
 fn place(key: &str, kind: Kind, name: &[u8]) -> Option<Place> {
-    let prefix = Prefix::key(key.as_bytes()).and_then(|key| key.step(kind, name));
+    place_of(key, &[(kind, name)])
+}
+
+fn place_of(key: &str, steps: &[(Kind, &[u8])]) -> Option<Place> {
+    let key = Prefix::key(key.as_bytes());
+    let prefix = steps.iter().try_fold(key.ok()?, |at, (kind, name)| at.step(*kind, name));
     prefix.ok().map(|prefix| prefix.place())
 }
 

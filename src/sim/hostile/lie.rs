@@ -48,13 +48,15 @@ pub enum Lie {
     FromTheFuture,
     /// As many spaces as it can name, and no answer in any of them.
     ManySpaces,
+    /// Items of types that only a version to come knows: no lie, and met like one.
+    UnknownTypes,
     /// Bytes that are nothing.
     Noise,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::KnowsOurFuture,
         Self::RemovesOurFuture,
         Self::VectorOfAnotherHash,
@@ -77,6 +79,7 @@ impl Lie {
         Self::SlowBytes,
         Self::FromTheFuture,
         Self::ManySpaces,
+        Self::UnknownTypes,
         Self::Noise,
     ];
 
@@ -93,6 +96,7 @@ impl Lie {
                 | Self::EndlessSiblings
                 | Self::FromTheFuture
                 | Self::EndlessWalk
+                | Self::UnknownTypes
         )
     }
 }
