@@ -146,8 +146,8 @@ pub(super) struct SpaceSync {
     vector_wanted: bool,
     /// The cut of the last walk.
     walked: VersionVector,
-    /// Whether claims dropped anything here since it began.
-    dropped: bool,
+    /// The roots at it, here and at the peer: where neither changes by a walk, none will.
+    walked_roots: Option<(RootHash, RootHash)>,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
     root: Option<RootHash>,
@@ -226,7 +226,7 @@ impl SpaceSync {
             turns: 0,
             vector_wanted: false,
             walked: VersionVector::new(),
-            dropped: false,
+            walked_roots: None,
             blocks: Vec::new(),
             claimed: false,
             root: None,

@@ -120,7 +120,6 @@ impl SpaceSync {
         around.report.items_received += items;
         around.report.removals_received += removals;
         around.report.repaired += repaired;
-        self.dropped |= repaired > 0;
         self.received_chunks += 1;
         if chunk.last.is_none() || self.received_chunks > 1 {
             self.queue.push_back(Message::Taken { space: self.id, chunks: 1 });

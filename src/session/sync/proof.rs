@@ -59,14 +59,15 @@ impl SpaceSync {
         }
         self.walks += 1;
         if self.walks > WALKS {
-            // Where writes or other sessions changed the two while they walked, that they
-            // differ is no sign of a dot with two contents.
-            let moved = self.walked != self.cut || self.dropped || self.has_news()?;
+            // Where writes, repair or other sessions changed either of the two while they
+            // walked, that they differ is no sign of a dot with two contents.
+            let same = self.walked == self.cut && self.walked_roots == Some((root, theirs));
+            let moved = !same || self.has_news()?;
             self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
             return Ok(());
         }
         self.walked.clone_from(&self.cut);
-        self.dropped = false;
+        self.walked_roots = Some((root, theirs));
         self.phase = Phase::Walk;
         self.blocks.clear();
         self.claimed = false;
