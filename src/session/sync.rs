@@ -159,8 +159,8 @@ pub(super) struct SpaceSync {
     vector_wanted: bool,
     /// The cut of the last walk.
     walked: VersionVector,
-    /// Whether claims dropped anything here since it began.
-    dropped: bool,
+    /// The roots at it, here and at the peer: where neither changes by a walk, none will.
+    walked_roots: Option<(RootHash, RootHash)>,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
     /// Nodes that this side opened last in the walk, ascending, and how many both have
@@ -246,7 +246,7 @@ impl SpaceSync {
             turns: 0,
             vector_wanted: false,
             walked: VersionVector::new(),
-            dropped: false,
+            walked_roots: None,
             blocks: Vec::new(),
             claimed: false,
             asked: Vec::new(),

@@ -122,6 +122,9 @@ impl Oracle {
             return Err(format!("I0: {} is shown twice", two[0]));
         }
         let is_live = |dot: &Dot| live.binary_search(dot).is_ok();
+        for item in shown {
+            self.check_counter(item, &is_live)?;
+        }
         for gone in seen.live.iter().filter(|dot| !is_live(dot)) {
             self.check_dead(*gone, vector)?;
         }
@@ -157,23 +160,33 @@ impl Oracle {
             }
             Some(_) => {}
         }
-        // A row of a counter is replaced only by its writer, whose row then names it whatever
-        // else is forgotten: the two together would count twice.
-        let twice = |by: Dot| {
-            let same = |other: &Item| (&other.key, &other.path) == (&item.key, &item.path);
-            by.replica == dot.replica
-                && vector.contains(by)
-                && self.items.get(&by).is_some_and(same)
-        };
-        if item.path.last().is_some_and(|(kind, _)| *kind == Kind::COUNTER)
-            && let Some(by) = self.removers(dot).find(|by| twice(*by))
-        {
-            return Err(format!("C1: {dot} counts, and so does {by}, which added it up"));
-        }
         if strictness == Strictness::Exact
             && let Some(by) = self.removers(dot).find(|by| vector.contains(*by))
         {
             return Err(format!("I3: {dot} lives, and {by}, which is covered, removed it"));
+        }
+        Ok(())
+    }
+
+    /// A row of a counter is added up only by its writer, in a row that names it whatever else
+    /// is forgotten: with that one, or one that added that up, it would count twice.
+    fn check_counter(&self, item: &Item, is_live: &dyn Fn(&Dot) -> bool) -> Result<(), String> {
+        if item.path.last().is_none_or(|(kind, _)| *kind != Kind::COUNTER) {
+            return Ok(());
+        }
+        let adds_up = |by: &Dot| {
+            let there = |other: &Item| (&other.key, &other.path) == (&item.key, &item.path);
+            by.replica == item.dot.replica && self.items.get(by).is_some_and(there)
+        };
+        let mut last = item.dot;
+        while let Some(by) = self.removers(last).find(adds_up) {
+            if is_live(&by) {
+                return Err(format!(
+                    "C1: {} counts, and so does {by}, which added it up",
+                    item.dot
+                ));
+            }
+            last = by;
         }
         Ok(())
     }

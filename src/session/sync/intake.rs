@@ -136,7 +136,6 @@ impl SpaceSync {
         around.report.removals_received += removals;
         around.report.repaired += repaired;
         around.report.kept += kept;
-        self.dropped |= repaired + kept > 0;
         self.kept |= kept > 0;
         if held.is_some() {
             self.held = held;

@@ -66,14 +66,15 @@ impl SpaceSync {
             return Ok(());
         }
         if self.walks > WALKS {
-            // Where writes or other sessions changed the two while they walked, that they
-            // differ is no sign of a dot with two contents.
-            let moved = self.walked != self.cut || self.dropped || self.has_news()?;
+            // Where writes, repair or other sessions changed either of the two while they
+            // walked, that they differ is no sign of a dot with two contents.
+            let same = self.walked == self.cut && self.walked_roots == Some((root, theirs));
+            let moved = !same || self.has_news()?;
             self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
             return Ok(());
         }
         self.walked.clone_from(&self.cut);
-        self.dropped = false;
+        self.walked_roots = Some((root, theirs));
         self.begin_walk();
         let opened = walk::start(&self.space, &self.cut, around.key)?;
         self.asked = opened.iter().map(|opened| opened.node).collect();
@@ -136,7 +137,9 @@ impl SpaceSync {
         self.descents += step.opened.len();
         self.asked = step.opened.iter().map(|opened| opened.node).collect();
         if self.descents > walk::most_descents(self.blocks.len() + self.asked.len(), &self.cut) {
-            let moved = self.dropped || self.has_news()?;
+            let root = self.root_at_cut()?;
+            let changed = self.walked_roots.is_some_and(|(walked, _)| walked != root);
+            let moved = changed || self.has_news()?;
             self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
             return Ok(());
         }
