@@ -46,7 +46,9 @@ fn rounds(space: &Space) -> u64 {
         let parts = parts.map(|round| round.unwrap().unwrap_or(0));
         assert!(parts.iter().all(|round| *round == parts[0]), "half a transaction: {parts:?}");
         let last = now.set::<u64>(format!("{thread}/set")).elements().unwrap();
-        assert_eq!(last.last().map_or(0, |last| *last.value().unwrap()), parts[0]);
+        // In order of their encodings, which is not that of numbers.
+        let last = last.iter().map(|round| *round.value().unwrap()).max();
+        assert_eq!(last.unwrap_or(0), parts[0]);
         parts[0]
     });
     let sum = each.sum();
