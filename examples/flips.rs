@@ -124,9 +124,9 @@ impl Kind for Store {
             }
             Ok(found)
         };
-        rows().or_else(|error| match outcome_of(&error) {
-            Outcome::Corrupt => Err(the_rest(path, wanted)),
-            other => Err(other),
+        rows().map_err(|error| match outcome_of(&error) {
+            Outcome::Corrupt => the_rest(path, wanted),
+            other => other,
         })
     }
 }
