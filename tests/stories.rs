@@ -198,7 +198,10 @@ fn a_delta_that_stands_still_loses_its_place() {
         assert!(first.deliver(1, usize::MAX).unwrap() + first.deliver(0, 1).unwrap() > 0);
     }
     let mut second = Pipe::between(&c, &b);
-    second.now_ms = 60_000;
+    second.run().unwrap();
+    assert!(!second.sides[0].is_over(), "it waits, by its own clock");
+    second.now_ms = 10_000;
+    second.sides.iter_mut().for_each(|side| side.handle_timeout(10_000).unwrap());
     assert!(second.run().unwrap().iter().all(Report::converged));
     first.now_ms = 60_001;
     for report in first.run().unwrap() {

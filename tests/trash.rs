@@ -21,12 +21,13 @@ fn forgetful(name: u8) -> Store {
     Store::in_memory_with(options)
 }
 
-/// A store with a clock to be set.
+/// A store with a clock to be set, which holds nothing back.
 fn timed(name: u8, change: impl FnOnce(&mut Options)) -> (Store, Arc<AtomicU64>) {
     let clock = Arc::new(AtomicU64::new(NOW_MS));
     let mut options = options(name);
     let shown = clock.clone();
     options.clock = Arc::new(move || shown.load(Ordering::SeqCst));
+    options.brake_items = u64::MAX;
     change(&mut options);
     (Store::in_memory_with(options), clock)
 }
@@ -241,7 +242,7 @@ fn the_trash_can_be_off() {
 
 #[test]
 fn a_page_of_the_trash_begins_and_ends_where_it_is_told() {
-    let (here, forgetful) = (store(1), forgetful(2));
+    let ((here, _), forgetful) = (timed(1, |_| {}), forgetful(2));
     take_away(&here, &forgetful, 0..2_500);
     let mut page = Vec::new();
     let visit = |gone: Trashed| {
