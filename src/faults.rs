@@ -77,10 +77,6 @@ faults! {
     CounterRowsKeptWhenAddedUp,
     /// A put replaces all siblings, whatever its context has seen.
     ContextIgnored,
-    /// A vector that was read once is taken for the one of later commits.
-    VectorCachedOverAChange,
-    /// A space that has changed since it was proven counts as equal.
-    MeetingRememberedOverAChange,
     /// Two deltas are staged as one.
     TwoSessionsFeedOneStaging,
     /// What a peer says to be dead stays.
@@ -91,8 +87,6 @@ faults! {
     RemovalNotLogged,
     /// What a displaced delta had staged stays.
     DisplacedStagingKept,
-    /// Rows that another delta staged count as brought by this one.
-    ForeignStagedRowsShown,
     /// Frames are taken as they come.
     FramesTakenOutOfOrder,
     /// What is staged again moves the note of how far back.

@@ -6,6 +6,7 @@ use super::world::{World, dots_of, items};
 use super::wrong::Wrong;
 use crate::codec::limits;
 use crate::space::{Item, Keys};
+use crate::storage::StorageError;
 
 impl World<'_> {
     pub(super) fn check_all(&mut self, r: usize) -> Result<(), Wrong> {
@@ -72,6 +73,11 @@ impl World<'_> {
             return Err(format!("DIGEST: {at}: another root for the same items").into());
         }
         let report = self.replicas[r].store().check().map_err(failed)?;
+        if !report.is_sound() && self.replicas[r].rotten {
+            let reason = report.problems.join("; ");
+            let damaged = StorageError::Corrupt { place: "a check".to_owned(), reason };
+            return Err(failed(damaged.into()));
+        }
         if !report.is_sound() {
             return Err(format!("CHECK: {at}: {:?}", report.problems).into());
         }

@@ -24,7 +24,7 @@ pub(super) struct Replica {
     /// What was copied of the disk while the store was closed.
     pub(super) backup: Option<Image>,
     /// Whether bits of the file were turned over.
-    rotten: bool,
+    pub(super) rotten: bool,
     /// Whether the store must be opened anew before it takes a write.
     pub(super) stuck: bool,
     pub(super) skew_ms: Arc<AtomicI64>,
