@@ -101,24 +101,25 @@ async fn the_largest_value_passes() {
 async fn garbage_is_refused_and_the_refusal_arrives() {
     let store = filled(1, 1);
     let before = main_of(&store).root().unwrap();
-    for garbage in [&b"\xff\xff\xff"[..], b"GET / HTTP/1.1", b"\x01rejoin\x07"] {
+    for garbage in [&b"\xff\xff\xff"[..], b"GET / HTTP/1.1", b"\0\x01rejoin\x07"] {
         let (mut ours, theirs) = duplex(1 << 16);
         let length = u32::try_from(garbage.len()).unwrap();
         ours.write_all(&length.to_be_bytes()).await.unwrap();
         ours.write_all(garbage).await.unwrap();
         let (served, answer) = tokio::join!(accept(&store, theirs), async {
-            let mut answer = vec![0; 5];
+            let mut answer = vec![0; 6];
             ours.read_exact(&mut answer).await.unwrap();
             let mut rest = Vec::new();
             ours.read_to_end(&mut rest).await.unwrap();
             answer
         });
         let failed = served.unwrap_err();
-        assert_eq!(answer[4], 15, "a refusal");
+        assert_eq!(answer[4..], [0, 15], "a refusal, in the first frame");
         assert!(!failed.report.finished);
         match peer_error(&failed.reason) {
-            Some(PeerError::Version { theirs: 7, .. }) => assert_eq!(garbage[0], 1),
-            Some(PeerError::Malformed(_)) => {}
+            Some(PeerError::Version { theirs: 7, .. }) => assert_eq!(garbage[1], 1),
+            Some(PeerError::Malformed(_)) => assert_eq!(garbage[0], 0xff),
+            Some(PeerError::OutOfOrder { expected: 0, .. }) => assert_eq!(garbage[0], b'G'),
             other => panic!("{other:?}"),
         }
     }

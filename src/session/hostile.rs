@@ -358,7 +358,7 @@ fn a_peer_that_may_only_receive_changes_nothing_whatever_it_sends() {
             // With a base that is not known here, the chunk comes before the vector does.
             let theirs = Box::new(Standing { base, ..*standing(&own(&store)) });
             let open = Message::Open { space: 0, name: "main".to_owned(), standing: theirs };
-            session.handle_frame(0, &frame(&[hello(), open])).unwrap();
+            hand(&mut session, &frame(&[hello(), open])).unwrap();
             drain(&mut session);
             let error = send(&mut session, make(&store)).unwrap_err();
             assert!(matches!(error, Error::Peer(PeerError::ReceiveOnly)), "{error}");
@@ -375,18 +375,18 @@ fn claims_of_a_peer_that_may_only_receive_drop_nothing() {
     let theirs = vector(&[(store.replica(), 1)]);
     let mut session = Session::accept(&store, [2; 16]).with(receive_only());
     let open = Message::Open { space: 0, name: "main".to_owned(), standing: standing(&theirs) };
-    session.handle_frame(0, &frame(&[hello(), open])).unwrap();
+    hand(&mut session, &frame(&[hello(), open])).unwrap();
     drain(&mut session);
     let proof = Message::Proof { space: 0, root: RootHash::from_bytes([7; 32]) };
-    session.handle_frame(0, &frame(core::slice::from_ref(&proof))).unwrap();
+    hand(&mut session, &frame(core::slice::from_ref(&proof))).unwrap();
     drain(&mut session);
     let claim = Claim { origin: store.replica(), block: 0, bits: [0; 32] };
     let last = Last { vector: vector(&[]), claims: vec![claim] };
     send(&mut session, Chunk { last: Some(last), ..Chunk::default() }).unwrap();
     drain(&mut session);
-    session.handle_frame(0, &frame(&[proof])).unwrap();
+    hand(&mut session, &frame(&[proof])).unwrap();
     drain(&mut session);
-    session.handle_frame(0, &frame(&[Message::AllOpened])).unwrap();
+    hand(&mut session, &frame(&[Message::AllOpened])).unwrap();
     drain(&mut session);
     assert_eq!(store.space("main").unwrap().status().unwrap(), before);
     let report = session.report();
@@ -401,7 +401,7 @@ fn credentials_are_passed_over_and_bounded() {
         let mut hello = frame(&[hello()]);
         assert_eq!(hello.pop(), Some(0), "no credentials are sent yet");
         hello.put_bytes(&vec![0xcc; bytes]);
-        let taken = Session::accept(&store, [2; 16]).handle_frame(0, &hello);
+        let taken = hand(&mut Session::accept(&store, [2; 16]), &hello);
         assert_eq!(taken.is_err(), refused, "{bytes}");
     }
 }
