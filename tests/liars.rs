@@ -67,8 +67,9 @@ fn what_is_no_right_ends_with_an_error_or_a_reason() {
     for lie in Lie::ALL.into_iter().filter(|lie| !lie.is_within_rights()) {
         for seed in 0..2 {
             let (_, told) = lied_to(lie, seed);
-            // These say nothing that is wrong, but never come to an end.
-            let patient = matches!(lie, Lie::SlowBytes | Lie::ManySpaces);
+            // These say nothing that is wrong, but never come to an end; and a root that is
+            // another each time may be that of a peer which somebody else repairs.
+            let patient = matches!(lie, Lie::SlowBytes | Lie::ManySpaces | Lie::NeverEqual);
             let reason = told.report.spaces.iter().find_map(|space| space.why);
             let gave_up = reason.is_some_and(|why| why != Why::Unfinished);
             assert!(told.error.is_some() || gave_up || patient, "{lie:?}: {told:?}");

@@ -9,14 +9,14 @@ use crate::codec::{Cursor, DecodeError};
 use crate::digest::{Node, RootHash};
 use crate::space::{Chunk, VectorHash};
 
-/// Reads a frame message by message, as a session does, and keeps none; how many events
+/// Reads the messages of a frame one by one, as a session does, and keeps none; how many events
 /// the longest chunk in it has.
 ///
 /// # Errors
 /// As a session's.
-pub(crate) fn read(frame: &[u8]) -> Result<usize, DecodeError> {
+pub(crate) fn read(messages: &[u8]) -> Result<usize, DecodeError> {
     let mut events = 0;
-    each(frame, |message, _| events = events.max(events_of(&message)))?;
+    each(messages, |message, _| events = events.max(events_of(&message)))?;
     Ok(events)
 }
 
@@ -25,9 +25,9 @@ pub(crate) fn read(frame: &[u8]) -> Result<usize, DecodeError> {
 ///
 /// # Errors
 /// As a session's.
-pub(crate) fn respelled(frame: &[u8]) -> Result<Option<String>, DecodeError> {
+pub(crate) fn respelled(messages: &[u8]) -> Result<Option<String>, DecodeError> {
     let mut found = None;
-    each(frame, |message, bytes| {
+    each(messages, |message, bytes| {
         let mut again = Vec::new();
         message.encode(&mut again);
         let newer = matches!(message, Message::Hello { .. } | Message::GiveUp { .. });
@@ -38,13 +38,13 @@ pub(crate) fn respelled(frame: &[u8]) -> Result<Option<String>, DecodeError> {
     Ok(found)
 }
 
-fn each(frame: &[u8], mut visit: impl FnMut(Message, &[u8])) -> Result<(), DecodeError> {
-    let mut cursor = Cursor::new("frame", frame);
+fn each(messages: &[u8], mut visit: impl FnMut(Message, &[u8])) -> Result<(), DecodeError> {
+    let mut cursor = Cursor::new("frame", messages);
     while cursor.remaining() > 0 {
-        let from = frame.len() - cursor.remaining();
+        let from = messages.len() - cursor.remaining();
         let message = Message::decode(&mut cursor)?;
-        let to = frame.len() - cursor.remaining();
-        visit(message, frame.get(from..to).unwrap_or_default());
+        let to = messages.len() - cursor.remaining();
+        visit(message, messages.get(from..to).unwrap_or_default());
     }
     Ok(())
 }
@@ -98,7 +98,7 @@ pub(crate) enum Say {
 pub(crate) type Family = (Node, Vec<(Node, [u8; 8])>);
 
 /// A frame of these messages.
-pub(crate) fn frame(says: &[Say]) -> Vec<u8> {
+pub(crate) fn messages(says: &[Say]) -> Vec<u8> {
     let mut out = Vec::new();
     for say in says.iter().cloned() {
         let message = match say {
@@ -142,7 +142,10 @@ pub(crate) enum Heard {
 /// What is said in a frame of the victim's, at a cut of this vector.
 pub(crate) fn heard(frame: &[u8], cut: &VersionVector) -> Vec<Heard> {
     let mut all = Vec::new();
-    let read = each(frame, |message, _| match message {
+    let mut cursor = Cursor::new("frame", frame);
+    let numbered = cursor.varint().is_ok();
+    debug_assert!(numbered, "a session numbers its frames");
+    let read = each(cursor.take_rest(), |message, _| match message {
         Message::Open { space, .. } | Message::Answer { space, .. } => {
             all.push(Heard::Stands(space));
         }

@@ -30,7 +30,7 @@ pub use lie::Lie;
 
 use super::random::Random;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
-use crate::codec::{Kind, Place, Prefix, limits};
+use crate::codec::{Kind, Place, Prefix, Put, limits};
 use crate::error::{Error, PeerError};
 use crate::session::forge::{self, Heard, Say, Stands};
 use crate::session::{Report, Scope, Session};
@@ -132,12 +132,16 @@ impl Liar {
 
     /// Says something, and hears what is answered.
     fn say(&mut self, says: &[Say]) -> Goes {
-        self.send(&forge::frame(says))
+        self.send(&forge::messages(says))
     }
 
-    fn send(&mut self, frame: &[u8]) -> Goes {
+    /// Sends messages in a frame of the number that is due.
+    fn send(&mut self, messages: &[u8]) -> Goes {
+        let mut frame = Vec::with_capacity(messages.len() + 2);
+        frame.put_varint(self.session.report().frames_received);
+        frame.extend_from_slice(messages);
         self.told.sent_bytes += frame.len() as u64;
-        let taken = self.session.handle_frame(self.now_ms, frame);
+        let taken = self.session.handle_frame(self.now_ms, &frame);
         let heard = self.hear();
         let ended = taken.and(heard);
         if let Err(Error::Peer(error)) = &ended {
@@ -239,7 +243,7 @@ impl Liar {
             Lie::OutOfOrder => {
                 self.begin_beyond(&[(self.name, 2)])?;
                 let one = chunk(vec![(self.dot(1), self.item("b"))], None);
-                let mut bytes = forge::frame(&[Say::Chunk(0, one)]);
+                let mut bytes = forge::messages(&[Say::Chunk(0, one)]);
                 // The group once more: count of groups, and again what follows it.
                 let group = bytes.split_off(20);
                 let Some(count) = bytes.last_mut() else { return Ok(()) };

@@ -68,10 +68,10 @@ fn garbage_on_the_socket_leaves_the_server_as_it_was() {
         server.address
     );
     // Masked with zeros, as a client may: garbage, another version, a text, half a frame.
-    let hello = b"\x01rejoin\x02";
+    let hello = b"\0\x01rejoin\x02";
     for (first, length, body, refused) in [
         (0x82, 3, &b"abc"[..], true),
-        (0x82, 8, hello, true),
+        (0x82, 9, hello, true),
         (0x81, 3, b"abc", false),
         (0x82, 100, b"half", false),
     ] {
