@@ -80,6 +80,8 @@ impl Outgoing {
             Some(early) if fault!(LiveSetReadBeforeTheVector) => (snapshot, early.clone()),
             _ => (snapshot.clone(), snapshot),
         };
+        #[cfg(rejoin_faults)]
+        let early = &early;
         #[cfg(not(rejoin_faults))]
         let early = &snapshot;
         let start = self.start.get_or_insert_with(|| (*vector).clone());
