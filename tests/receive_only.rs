@@ -207,7 +207,7 @@ fn a_word_that_nothing_is_taken_must_come_first() {
     let mut left = Session::connect(&a, Scope::All, [1; 16]).unwrap();
     let mut right = Session::accept(&b, [2; 16]);
     right.handle_frame(0, &left.poll_frame(0).unwrap().unwrap()).unwrap();
-    let late = right.handle_frame(0, &[17]).unwrap_err();
+    let late = right.handle_frame(0, &[1, 17]).unwrap_err();
     assert!(matches!(late, Error::Peer(PeerError::Protocol { .. })), "{late}");
 }
 

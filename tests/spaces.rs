@@ -370,7 +370,7 @@ fn ranges_that_nobody_asked_for_are_refused() {
         let mut session = Session::accept(&victim, pair::nonce());
         session.handle_frame(0, &hello).unwrap();
         while session.poll_frame(0).unwrap().is_some() {}
-        session.handle_frame(0, frame)
+        session.handle_frame(0, &[&[1], frame].concat())
     };
     // A message that goes on: one range over all names, listed as holding nothing.
     let whole = [16, 1, 1, 0, 0, 1, 0];

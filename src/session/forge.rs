@@ -160,3 +160,14 @@ pub(crate) fn heard(frame: &[u8], cut: &VersionVector) -> Vec<Heard> {
     debug_assert!(read.is_ok(), "a session sends what can be read: {read:?}");
     all
 }
+
+/// A frame in words, for the story of a world.
+pub(crate) fn describe(frame: &[u8]) -> String {
+    let mut cursor = Cursor::new("frame", frame);
+    let _ = cursor.varint();
+    let mut words = Vec::new();
+    if let Err(error) = each(cursor.take_rest(), |message, _| words.push(format!("{message:?}"))) {
+        words.push(error.to_string());
+    }
+    words.join(", ")
+}

@@ -80,6 +80,7 @@
 //!
 //! Sessions run concurrently with local writes and with each other, any number on one store.
 
+mod around;
 mod arrivals;
 #[cfg(test)]
 mod drawn;

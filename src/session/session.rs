@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::around::{Around, Peer};
 use super::arrivals::{Arrival, Arrivals};
 use super::message::Message;
 use super::options::{OneWay, SessionOptions};
 use super::report::{Report, SpaceReport, Why};
 use super::roll::Roll;
 use super::scope::Scope;
-use super::sync::{Around, Peer, Poll, SpaceSync};
+use super::sync::{Poll, SpaceSync};
 use super::walk;
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::error::{Error, PeerError};
@@ -464,23 +465,6 @@ impl Session {
             self.report.finished = true;
         }
         Ok(())
-    }
-
-    /// A frame in words, for the story of a world.
-    #[cfg(feature = "sim")]
-    pub(crate) fn describe_frame(frame: &[u8]) -> String {
-        let (mut cursor, mut words) = (Cursor::new("frame", frame), Vec::new());
-        let _ = cursor.varint();
-        while cursor.remaining() > 0 {
-            match Message::decode(&mut cursor) {
-                Ok(message) => words.push(format!("{message:?}")),
-                Err(error) => {
-                    words.push(error.to_string());
-                    break;
-                }
-            }
-        }
-        words.join(", ")
     }
 
     /// Whether nothing more is to come: everything is proven, or the session failed.

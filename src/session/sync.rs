@@ -25,14 +25,15 @@ mod proof;
 
 use std::collections::VecDeque;
 
+use super::around::Around;
 use super::message::{Message, Standing};
 use super::options::OneWay;
-use super::report::{Report, Why};
+use super::report::Why;
 use crate::causal::{Causality, ReplicaId, VersionVector};
 use crate::codec::limits;
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError, UsageError};
-use crate::space::{Held, Incoming, MassRemoval, Outgoing, Space, VectorHash, check_own_future};
+use crate::space::{Held, Incoming, Outgoing, Space, VectorHash, check_own_future};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -46,39 +47,6 @@ const TURNS: u16 = 256;
 
 /// Walks, before two replicas are said to differ for good.
 const WALKS: u8 = 3;
-
-/// What a space's machine is handed with each call.
-pub(super) struct Around<'a> {
-    pub(super) now_ms: u64,
-    pub(super) peer: ReplicaId,
-    pub(super) key: &'a [u8; 32],
-    pub(super) one_way: OneWay,
-    pub(super) mass_removal: MassRemoval,
-    pub(super) report: &'a mut Report,
-    /// Chunks sent and not yet taken, in the whole session.
-    pub(super) under_way: &'a mut u64,
-}
-
-impl<'a> Around<'a> {
-    pub(super) fn new(
-        now_ms: u64,
-        peer: &'a Peer,
-        report: &'a mut Report,
-        under_way: &'a mut u64,
-    ) -> Self {
-        let Peer { replica, ref key, one_way, mass_removal } = *peer;
-        Self { now_ms, peer: replica, key, one_way, mass_removal, report, under_way }
-    }
-}
-
-/// Who is at the other side.
-pub(super) struct Peer {
-    pub(super) replica: ReplicaId,
-    /// Shortens hashes in this session.
-    pub(super) key: [u8; 32],
-    pub(super) one_way: OneWay,
-    pub(super) mass_removal: MassRemoval,
-}
 
 /// How a space ended.
 pub(super) type End = Result<RootHash, Why>;

@@ -5,7 +5,7 @@ use super::link::{Link, Move, Wire};
 use super::world::World;
 use super::wrong::Wrong;
 use crate::error::{Error, PeerError};
-use crate::session::{Report, Scope, Session, Why};
+use crate::session::{Report, Scope, Session, Why, forge};
 
 /// What became of a link in one step.
 pub(super) enum Went {
@@ -97,7 +97,7 @@ impl World<'_> {
         let frame = frame.map_err(|e| Wrong::at(r, "polling", e))?;
         self.promise(l, side)?;
         let told = self.tells_frames();
-        let words = frame.as_deref().filter(|_| told).map(Session::describe_frame);
+        let words = frame.as_deref().filter(|_| told).map(forge::describe);
         match frame {
             None => self.links[l].quiet[side] = true,
             Some(frame) => self.send(l, 1 - side, frame),
@@ -148,8 +148,7 @@ impl World<'_> {
         link.quiet[side] = false;
         let handled = link.sides[side].handle_frame(now_ms, &frame);
         let (about, name) = (&self.links[l].about, self.replicas[r].name);
-        let line =
-            told.then(|| format!("{about}: {name} takes {}", Session::describe_frame(&frame)));
+        let line = told.then(|| format!("{about}: {name} takes {}", forge::describe(&frame)));
         self.tell_frame(l, || line.unwrap_or_default());
         match handled {
             Err(Error::Peer(PeerError::OutOfOrder { expected, found })) if self.links[l].spoilt => {
