@@ -41,6 +41,7 @@
 use crate::causal::{ReplicaId, VersionVector};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::digest::RootHash;
+use crate::error::{Error, PeerError};
 use crate::space::{Chunk, VectorHash};
 
 use super::nodes::{Opened, put_nodes, take_nodes};
@@ -366,5 +367,15 @@ impl Standing {
             true => Some((cursor.replica()?, cursor.vector(limits::VECTOR_REPLICAS)?)),
         };
         Ok(Box::new(Self { hash, root, base, changes, staged }))
+    }
+}
+
+/// A hello of another version gets an error of its own.
+pub(super) fn malformed(error: DecodeError) -> Error {
+    match error.problem {
+        Problem::UnknownVersion { known, found } => {
+            PeerError::Version { ours: known, theirs: found }.into()
+        }
+        _ => PeerError::Malformed(error).into(),
     }
 }

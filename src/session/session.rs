@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::around::{Around, Peer};
 use super::arrivals::{Arrival, Arrivals};
-use super::message::Message;
+use super::message::{Message, malformed};
 use super::options::{OneWay, SessionOptions};
 use super::report::{Report, SpaceReport, Why};
 use super::roll::Roll;
 use super::scope::Scope;
 use super::sync::{Poll, SpaceSync};
 use super::walk;
-use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
+use crate::codec::{Cursor, Put, limits};
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::space::{STAGING_PATIENCE_MS, Store};
@@ -487,15 +487,5 @@ impl core::fmt::Debug for Session {
             .field("over", &self.over)
             .field("report", &self.report)
             .finish_non_exhaustive()
-    }
-}
-
-/// A hello of another version gets an error of its own.
-fn malformed(error: DecodeError) -> Error {
-    match error.problem {
-        Problem::UnknownVersion { known, found } => {
-            PeerError::Version { ours: known, theirs: found }.into()
-        }
-        _ => PeerError::Malformed(error).into(),
     }
 }
