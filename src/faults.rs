@@ -91,6 +91,8 @@ faults! {
     FramesTakenOutOfOrder,
     /// What is staged again moves the note of how far back.
     StagedVectorGoesBack,
+    /// Nothing is tagged, so that a fork of a name goes unnoticed.
+    NoTags,
 }
 
 #[cfg(rejoin_faults)]

@@ -72,6 +72,7 @@ mod dot;
 mod dotted;
 mod hlc;
 mod replica;
+mod tag;
 mod vector;
 
 pub use context::CausalContext;
@@ -79,4 +80,5 @@ pub use dot::{Dot, Seq};
 pub use dotted::{DottedVersionVector, NotBeyondPast};
 pub use hlc::{Hlc, HybridClock};
 pub use replica::{ParseReplicaIdError, ReplicaId};
+pub use tag::{Parting, Stretches, Tag, TaggedEntry, TaggedVector, parting};
 pub use vector::{Causality, VersionVector};

@@ -7,7 +7,7 @@
 //! order or bytes left over are errors.
 
 use super::error::{DecodeError, Problem};
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 
 /// Appends flat values to a buffer.
 pub trait Put {
@@ -17,6 +17,8 @@ pub trait Put {
     fn put_bytes(&mut self, bytes: &[u8]);
     /// Appends the count, then for each entry, ascending by replica, 16 bytes and a varint.
     fn put_vector(&mut self, vector: &VersionVector);
+    /// The same, with 8 bytes behind each entry: its tag.
+    fn put_tagged(&mut self, vector: &TaggedVector);
 }
 
 impl Put for Vec<u8> {
@@ -38,6 +40,15 @@ impl Put for Vec<u8> {
         for (replica, seq) in vector.iter() {
             self.extend_from_slice(replica.as_bytes());
             self.put_varint(seq.get());
+        }
+    }
+
+    fn put_tagged(&mut self, vector: &TaggedVector) {
+        self.put_varint(vector.len() as u64);
+        for (replica, seq, tag) in vector.iter() {
+            self.extend_from_slice(replica.as_bytes());
+            self.put_varint(seq.get());
+            self.extend_from_slice(tag.as_bytes());
         }
     }
 }
@@ -219,6 +230,28 @@ impl<'a> Cursor<'a> {
             entries.push((self.replica()?, self.seq()?));
         }
         VersionVector::from_sorted(entries).ok_or_else(|| here.wrong(Problem::Unsorted))
+    }
+
+    /// A tag.
+    ///
+    /// # Errors
+    /// Fewer than 8 bytes remain.
+    pub fn tag(&mut self) -> Result<Tag, DecodeError> {
+        self.array().map(Tag::from_bytes)
+    }
+
+    /// A tagged vector, as [`Put::put_tagged`] wrote it.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn tagged(&mut self, limit: usize) -> Result<TaggedVector, DecodeError> {
+        let here = self.clone();
+        let count = self.count(25, limit)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            entries.push((self.replica()?, self.seq()?, self.tag()?));
+        }
+        TaggedVector::from_sorted(entries).ok_or_else(|| here.wrong(Problem::Unsorted))
     }
 
     /// Ends the reading.

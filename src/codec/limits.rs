@@ -44,9 +44,13 @@ pub const FRAME_BYTES: usize = 16 * MIB;
 /// Bytes of the first frame, at most: somebody unknown gets no more memory than this.
 pub const FIRST_FRAME_BYTES: usize = 64 * KIB;
 
-/// Replicas in one version vector, at most: 26 bytes each, at most, make 13 MB, which fits a
-/// frame.
-pub const VECTOR_REPLICAS: usize = 500_000;
+/// Replicas in one version vector, at most: 34 bytes each with their tags, at most, make
+/// 13.6 MB, which fits a frame.
+pub const VECTOR_REPLICAS: usize = 400_000;
+
+/// Stretches of events, each made in one opening of a store, that come with one delta, at
+/// most: of more the oldest are left out, and a fork as old as these is not noticed.
+pub const STRETCHES: usize = 262_144;
 
 /// Origins kept in the past of one item, at most; the oldest go first. A past is an
 /// optimisation that the proof of a session makes good for.

@@ -17,7 +17,7 @@
 //! | seq of an event | 2⁶² − 1 | a gap shares a 64-bit number with a tag of two bits |
 //! | frame | 16 MiB | the largest value and the largest vector fit |
 //! | first frame | 64 KiB | somebody unknown gets no more memory |
-//! | version vector | 500,000 replicas | at up to 26 bytes each that fits a frame |
+//! | version vector | 400,000 replicas | at up to 34 bytes each, tags included, that fits a frame |
 //! | past of an item | 16 origins | an optimisation: what is cut off, the proof finds |
 //! | past of a removal record | 256 origins | above, no record is written, and the proof finds what went |
 //! | own rows of a counter | 8 | then they fold into one |
@@ -54,14 +54,14 @@
 //! assert_eq!((CHUNK_BYTES, CHUNK_EVENTS), (256 * KIB, 65_536));
 //! assert_eq!(EVENT_SEQ.get(), (1 << 62) - 1);
 //! assert_eq!((FRAME_BYTES, FIRST_FRAME_BYTES), (16 * MIB, 64 * KIB));
-//! assert_eq!(VECTOR_REPLICAS, 500_000);
+//! assert_eq!(VECTOR_REPLICAS, 400_000);
 //! assert_eq!((PAST_ORIGINS, REMOVAL_ORIGINS), (16, 256));
 //! assert_eq!(COUNTER_ROWS, 8);
 //! assert_eq!((NEW_SPACES, COMMITS, BASES), (100_000, 65_536, 64));
 //! // A frame has room for the largest value and for the largest vector, each with all
 //! // that may stand around it.
 //! assert!(VALUE_BYTES + PLACE_BYTES + 26 * REMOVAL_ORIGINS + KIB < FRAME_BYTES);
-//! assert!(26 * VECTOR_REPLICAS + KIB < FRAME_BYTES);
+//! assert!(34 * VECTOR_REPLICAS + KIB < FRAME_BYTES);
 //! ```
 //!
 //! # What an application may set

@@ -31,6 +31,8 @@ const fn name(message: &Message) -> &'static str {
         Message::Refuse { .. } => "refuse",
         Message::Spaces { .. } => "spaces",
         Message::TakesNothing => "takes nothing",
+        Message::WantHistories { .. } => "want histories",
+        Message::Histories { .. } => "histories",
     }
 }
 

@@ -4,7 +4,7 @@ use super::Scope;
 use super::message::{Message, Standing};
 use super::nodes::Opened;
 use super::roll::Call;
-use crate::causal::{ReplicaId, VersionVector};
+use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError};
 use crate::digest::{Node, RootHash};
 use crate::space::{Chunk, VectorHash};
@@ -69,10 +69,10 @@ pub(crate) struct Stands {
 impl Stands {
     fn standing(&self) -> Box<Standing> {
         Box::new(Standing {
-            hash: VectorHash::of(&self.hash_of),
+            hash: VectorHash::of(&TaggedVector::untagged(&self.hash_of)),
             root: RootHash::from_bytes(self.root),
             base: None,
-            changes: self.vector.clone(),
+            changes: TaggedVector::untagged(&self.vector),
             staged: None,
         })
     }

@@ -4,7 +4,7 @@ use super::message::{Message, Standing};
 use super::nodes::Opened;
 use super::roll::Call;
 use super::{Report, Scope, Session, SessionOptions, Why};
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, TaggedVector, VersionVector};
 use crate::codec::{Kind, Prefix, Put, limits};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError};
@@ -25,10 +25,10 @@ fn vector(entries: &[(ReplicaId, u64)]) -> VersionVector {
 
 fn standing(of: &VersionVector) -> Box<Standing> {
     Box::new(Standing {
-        hash: VectorHash::of(of),
+        hash: VectorHash::of(&TaggedVector::untagged(of)),
         root: RootHash::from_bytes([7; 32]),
         base: None,
-        changes: of.clone(),
+        changes: TaggedVector::untagged(of),
         staged: None,
     })
 }
@@ -153,7 +153,7 @@ fn many_origins(store: &Store) {
         })
         .collect();
     events.sort_by_key(|e| e.0);
-    let last = Last { vector: vector(&origins), claims: vec![] };
+    let last = Last { vector: vector(&origins), ..Last::default() };
     send(&mut session, chunk(events, Some(last))).unwrap();
 }
 
@@ -239,7 +239,8 @@ fn siblings_with_pasts_and_records_of_one_prefix_take_few_scans() {
             .map(|n| (Dot::new(EVIL, Seq::new(n)), Event::Removal(record.clone())));
         let events = events.chain(more.take_while(|_| records)).collect();
         // One scan for each of them would take many minutes here.
-        send(&mut session, chunk(events, Some(Last { vector: theirs, claims: vec![] }))).unwrap();
+        send(&mut session, chunk(events, Some(Last { vector: theirs, ..Last::default() })))
+            .unwrap();
         sound(&store);
     }
 }
@@ -259,7 +260,7 @@ fn what_names_our_own_future_as_removed_is_refused() {
         Event::Removal(Removal::Dots(vec![Dot::new(victim.replica(), Seq::new(2))])),
     ] {
         let mut session = accepted(&victim, &theirs);
-        let last = Last { vector: theirs.clone(), claims: vec![] };
+        let last = Last { vector: theirs.clone(), ..Last::default() };
         let error =
             send(&mut session, chunk(vec![(Dot::new(EVIL, Seq::new(1)), event)], Some(last)));
         assert!(matches!(error, Err(Error::Peer(PeerError::OwnFuture { .. }))), "{error:?}");
@@ -302,7 +303,7 @@ fn vectors_far_ahead_and_dots_staged_twice_leave_a_store_sound() {
     )
     .unwrap();
     sound(&victim);
-    let last = Last { vector: theirs, claims: vec![] };
+    let last = Last { vector: theirs, ..Last::default() };
     send(&mut session, chunk(vec![items(3, 4), items(3, top)], Some(last))).unwrap();
     drain(&mut session);
     drop(session);
@@ -319,7 +320,7 @@ fn claims_without_a_walk_delete_nothing() {
     let theirs = vector(&[(EVIL, 1)]);
     let mut session = accepted(&store, &theirs);
     let claim = Claim { origin: store.replica(), block: 0, bits: [0; 32] };
-    let last = Last { vector: theirs, claims: vec![claim] };
+    let last = Last { vector: theirs, claims: vec![claim], ..Last::default() };
     let error = send(&mut session, Chunk { last: Some(last), ..Chunk::default() }).unwrap_err();
     assert!(matches!(error, Error::Peer(PeerError::Protocol { .. })), "{error}");
     assert_eq!(keys(&store), ["a"]);
@@ -340,12 +341,12 @@ fn a_peer_that_may_only_receive_changes_nothing_whatever_it_sends() {
         |store: &Store| Event::Removal(Removal::Dots(vec![Dot::new(store.replica(), Seq::new(1))]));
     let event = |event| vec![(Dot::new(EVIL, Seq::new(1)), event)];
     let make: [&dyn Fn(&Store) -> Chunk; 5] = [
-        &|store| chunk(event(item()), Some(Last { vector: own(store), claims: vec![] })),
-        &|store| chunk(event(removal(store)), Some(Last { vector: own(store), claims: vec![] })),
+        &|store| chunk(event(item()), Some(Last { vector: own(store), ..Last::default() })),
+        &|store| chunk(event(removal(store)), Some(Last { vector: own(store), ..Last::default() })),
         &|_| chunk(event(item()), None),
         &|_| Chunk::default(),
         &|store| Chunk {
-            last: Some(Last { vector: own(store), claims: vec![] }),
+            last: Some(Last { vector: own(store), ..Last::default() }),
             ..Chunk::default()
         },
     ];
@@ -381,7 +382,7 @@ fn claims_of_a_peer_that_may_only_receive_drop_nothing() {
     hand(&mut session, &frame(core::slice::from_ref(&proof))).unwrap();
     drain(&mut session);
     let claim = Claim { origin: store.replica(), block: 0, bits: [0; 32] };
-    let last = Last { vector: vector(&[]), claims: vec![claim] };
+    let last = Last { vector: vector(&[]), claims: vec![claim], ..Last::default() };
     send(&mut session, Chunk { last: Some(last), ..Chunk::default() }).unwrap();
     drain(&mut session);
     hand(&mut session, &frame(&[proof])).unwrap();

@@ -23,6 +23,8 @@
 //! | 15 | refuse | text |
 //! | 16 | spaces | whether it goes on (1), ranges |
 //! | 17 | takes nothing | |
+//! | 18 | want histories | space, whether it asks back (1), origins (each 16) |
+//! | 19 | histories | space, histories |
 //!
 //! Credentials are bytes in which a later version proves who speaks. None are sent yet, and who
 //! does not know them passes them over: they only ever add to what a peer may do, so unread they
@@ -33,17 +35,20 @@
 //! which it begins, name before which it ends, and 0, how many spaces and a hash (8), or 1
 //! and the spaces, each a name and a hash (8).
 //!
-//! A standing is: hash of the vector (16), root (32), base (0, or 1 and its hash), the
-//! entries of the vector beyond the base, staging (0, or 1, a peer and a vector).
+//! A standing is: hash of the tagged vector (16), root (32), base (0, or 1 and its hash), the
+//! entries of the tagged vector that are not so in the base, staging (0, or 1, a peer and a vector).
+//!
+//! A history is: origin (16), up to which seq, and stretches, each a first seq and a tag (8).
 //!
 //! Tags from 64 on are free for sessions that stay open once all is proven.
 
-use crate::causal::{ReplicaId, VersionVector};
+use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
-use crate::space::{Chunk, VectorHash};
+use crate::space::{Chunk, History, VectorHash};
 
+use super::histories::{put_histories, take_histories, take_origins};
 use super::nodes::{Opened, put_nodes, take_nodes};
 use super::ranges::{Range, put_ranges, take_ranges};
 use super::report::Why;
@@ -66,7 +71,7 @@ pub(super) struct Standing {
     pub(super) root: RootHash,
     /// The vector that `changes` go on from; none for the empty one.
     pub(super) base: Option<VectorHash>,
-    pub(super) changes: VersionVector,
+    pub(super) changes: TaggedVector,
     /// Whose delta is staged here and up to where.
     pub(super) staged: Option<(ReplicaId, VersionVector)>,
 }
@@ -97,7 +102,7 @@ pub(super) enum Message {
     },
     Vector {
         space: u64,
-        vector: VersionVector,
+        vector: TaggedVector,
     },
     Chunk {
         space: u64,
@@ -135,6 +140,16 @@ pub(super) enum Message {
     },
     /// Whoever says it takes nothing from the peer: it need not send anything to be taken.
     TakesNothing,
+    WantHistories {
+        space: u64,
+        /// Whether this side should tell the histories though it asked for them.
+        back: bool,
+        origins: Vec<ReplicaId>,
+    },
+    Histories {
+        space: u64,
+        histories: Vec<History>,
+    },
 }
 
 impl Message {
@@ -166,7 +181,7 @@ impl Message {
             | Self::Again { space } => out.put_varint(*space),
             Self::Vector { space, vector } => {
                 out.put_varint(*space);
-                out.put_vector(vector);
+                out.put_tagged(vector);
             }
             Self::Chunk { space, chunk } => {
                 out.put_varint(*space);
@@ -198,6 +213,16 @@ impl Message {
             Self::Spaces { last, ranges } => {
                 out.push(u8::from(!last));
                 put_ranges(out, ranges);
+            }
+            Self::WantHistories { space, back, origins } => {
+                out.put_varint(*space);
+                out.push(u8::from(*back));
+                out.put_varint(origins.len() as u64);
+                origins.iter().for_each(|origin| out.extend_from_slice(origin.as_bytes()));
+            }
+            Self::Histories { space, histories } => {
+                out.put_varint(*space);
+                put_histories(out, histories);
             }
         }
     }
@@ -233,6 +258,8 @@ impl Message {
             Self::Refuse { .. } => 15,
             Self::Spaces { .. } => 16,
             Self::TakesNothing => 17,
+            Self::WantHistories { .. } => 18,
+            Self::Histories { .. } => 19,
         }
     }
 
@@ -254,7 +281,7 @@ impl Message {
             6 => Self::WantVector { space: cursor.varint()? },
             7 => {
                 let space = cursor.varint()?;
-                Self::Vector { space, vector: cursor.vector(limits::VECTOR_REPLICAS)? }
+                Self::Vector { space, vector: cursor.tagged(limits::VECTOR_REPLICAS)? }
             }
             8 => {
                 let space = cursor.varint()?;
@@ -276,6 +303,11 @@ impl Message {
             15 => Self::Refuse { reason: text(cursor, REFUSAL_BYTES)? },
             16 => Self::Spaces { last: !present(cursor)?, ranges: take_ranges(cursor)? },
             17 => Self::TakesNothing,
+            18 => {
+                let (space, back) = (cursor.varint()?, present(cursor)?);
+                Self::WantHistories { space, back, origins: take_origins(cursor)? }
+            }
+            19 => Self::Histories { space: cursor.varint()?, histories: take_histories(cursor)? },
             other => return Err(here.wrong(Problem::UnknownTag { found: other.into() })),
         })
     }
@@ -346,7 +378,7 @@ impl Standing {
                 out.extend_from_slice(&base.0);
             }
         }
-        out.put_vector(&self.changes);
+        out.put_tagged(&self.changes);
         match &self.staged {
             None => out.push(0),
             Some((peer, upto)) => {
@@ -361,7 +393,7 @@ impl Standing {
         let hash = VectorHash(cursor.array()?);
         let root = RootHash::from_bytes(cursor.array()?);
         let base = present(cursor)?.then(|| cursor.array().map(VectorHash)).transpose()?;
-        let changes = cursor.vector(limits::VECTOR_REPLICAS)?;
+        let changes = cursor.tagged(limits::VECTOR_REPLICAS)?;
         let staged = match present(cursor)? {
             false => None,
             true => Some((cursor.replica()?, cursor.vector(limits::VECTOR_REPLICAS)?)),

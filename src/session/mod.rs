@@ -86,6 +86,7 @@ mod arrivals;
 mod drawn;
 #[cfg(feature = "sim")]
 pub(crate) mod forge;
+mod histories;
 #[cfg(test)]
 mod hostile;
 mod message;

@@ -2,9 +2,9 @@
 
 use crate::causal::ReplicaId;
 use crate::digest::RootHash;
-use crate::space::Held;
 #[cfg(doc)]
 use crate::space::MassRemoval;
+use crate::space::{Fork, Held};
 
 /// What a session did, in all its spaces together and in each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,9 @@ pub struct Report {
     /// Items written anew here although the peer, who had seen them, no longer held them:
     /// because that was decided ([`MassRemoval::Keep`]).
     pub kept: u64,
+    /// Names under which two histories were found, and what was renamed here for it: each is
+    /// told once.
+    pub forks: Vec<Fork>,
     /// What became of each space, in the order in which they were opened.
     pub spaces: Vec<SpaceReport>,
     /// Whether the session ran to its end.
@@ -101,11 +104,18 @@ pub enum Why {
     /// One side claims that very many items were removed, without records of that, and the
     /// other holds this back until somebody decides: see [`MassRemoval`].
     Held,
-    /// The space was dropped, here or at the peer, while the two compared it.
+    /// The space was dropped, or names in it were changed by another session, here or at the
+    /// peer, while the two compared it.
     Dropped,
     /// One side has staged as much of the other's deltas as it may
     /// ([`Options::staging_bytes`](crate::Options::staging_bytes)); what it had of this space is gone.
     StagedTooMuch,
+    /// Two histories were found under one name, one side has given those of its events that
+    /// part from it another, and the space is opened once more.
+    Renamed,
+    /// Two histories were found under one name, and neither side gives way: one of them may only
+    /// receive, or does not tell the truth.
+    Forked,
     /// For a reason that a newer version of the peer knows.
     Unknown,
 }
@@ -120,6 +130,8 @@ impl Why {
             Self::Held => 5,
             Self::Dropped => 6,
             Self::StagedTooMuch => 7,
+            Self::Renamed => 8,
+            Self::Forked => 9,
             Self::Unknown => 0,
         }
     }
@@ -133,6 +145,8 @@ impl Why {
             5 => Self::Held,
             6 => Self::Dropped,
             7 => Self::StagedTooMuch,
+            8 => Self::Renamed,
+            9 => Self::Forked,
             _ => Self::Unknown,
         }
     }
@@ -150,9 +164,13 @@ impl core::fmt::Display for Why {
             Self::Held => {
                 "one side claims, without removal records, that very many items were removed, and the other holds that back until somebody decides"
             }
-            Self::Dropped => "the space was dropped meanwhile",
+            Self::Dropped => "the space was dropped, or names in it changed, meanwhile",
             Self::StagedTooMuch => {
                 "one side stages no more bytes for the other; raise Options::staging_bytes there"
+            }
+            Self::Renamed => "events were renamed, and the space is opened once more",
+            Self::Forked => {
+                "two histories go by one name, and neither side gives way: one may only receive, or does not tell the truth"
             }
             Self::Unknown => "for a reason that only a newer version knows",
         })

@@ -31,6 +31,10 @@ use crate::space::{MeetingId, Store};
 /// Up to so many spaces a side opens all of them, and equal roots prove them equal.
 const FEW_SPACES: usize = 16;
 
+/// How often a space is opened once more, because names in it have forked: each time one
+/// side knows the whole of the other's histories, and mostly once is enough.
+const TIMES_AGAIN: u8 = 16;
+
 /// Answers of one side while two compare, at most: each cuts what differs into 32.
 const ANSWERS: u8 = 16;
 
@@ -64,6 +68,10 @@ pub(super) struct Roll {
     /// Names still to open, last first.
     to_open: Vec<String>,
     opened: BTreeSet<String>,
+    /// Spaces to be opened once more, by whichever side did before, each with the number it had,
+    /// and how often each was.
+    to_come: BTreeMap<String, u64>,
+    again: BTreeMap<String, u8>,
     new_spaces: usize,
     said_all: bool,
     heard_all: bool,
@@ -94,6 +102,8 @@ impl Roll {
             turn: Turn::None,
             to_open: Vec::new(),
             opened: BTreeSet::new(),
+            to_come: BTreeMap::new(),
+            again: BTreeMap::new(),
             new_spaces: 0,
             said_all: false,
             heard_all: false,
@@ -134,7 +144,7 @@ impl Roll {
     }
 
     fn open_all(&mut self, mut names: Vec<String>) {
-        names.retain(|name| !self.opened.contains(name));
+        names.retain(|name| !self.opened.contains(name) && !self.to_come.contains_key(name));
         names.reverse();
         self.to_open = names;
     }
@@ -262,7 +272,37 @@ impl Roll {
         if !self.opened.insert(name.to_owned()) {
             return Err(protocol("a space opened twice"));
         }
+        self.to_come.remove(name);
         self.count_new(exists)
+    }
+
+    /// A space is opened once more; whether it may be.
+    pub(super) fn open_again(&mut self, name: &str, id: u64, opened_here: bool) -> bool {
+        let times = self.again.entry(name.to_owned()).or_default();
+        if *times >= TIMES_AGAIN || !self.opened.remove(name) {
+            return false;
+        }
+        *times += 1;
+        self.to_come.insert(name.to_owned(), id);
+        if opened_here {
+            self.to_open.push(name.to_owned());
+        }
+        true
+    }
+
+    /// The peer has given up the space of this number for good: where it was to be opened
+    /// once more, its name.
+    pub(super) fn never_comes(&mut self, id: u64) -> Option<String> {
+        let name = self.to_come.iter().find(|(_, of)| **of == id).map(|(name, _)| name.clone())?;
+        self.to_come.remove(&name);
+        self.to_open.retain(|other| *other != name);
+        self.unproven = true;
+        Some(name)
+    }
+
+    /// The spaces that were to be opened once more and were not.
+    pub(super) fn take_to_come(&mut self) -> impl Iterator<Item = String> + use<> {
+        core::mem::take(&mut self.to_come).into_keys()
     }
 
     fn count_new(&mut self, exists: bool) -> Result<(), Error> {
@@ -313,6 +353,7 @@ impl Roll {
     pub(super) fn next(&mut self, store: &Store) -> Result<Option<String>, Error> {
         let Some(name) = self.to_open.pop() else { return Ok(None) };
         self.opened.insert(name.clone());
+        self.to_come.remove(&name);
         if self.call == Call::Compare {
             self.count_new(store.space(&name)?.exists()?)?;
         }
@@ -339,7 +380,11 @@ impl Roll {
 
     /// Whether no space is opened any more, by either side.
     pub(super) fn is_over(&self) -> bool {
-        self.said_all && self.heard_all && self.to_open.is_empty() && self.queue.is_empty()
+        self.said_all
+            && self.heard_all
+            && self.to_open.is_empty()
+            && self.to_come.is_empty()
+            && self.queue.is_empty()
     }
 
     /// A space came to its end; where it was proven, when it was touched before that, or

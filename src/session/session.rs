@@ -153,7 +153,8 @@ impl Session {
             let (name, not_taken, held) = (sync.name().to_owned(), sync.not_taken, sync.held);
             self.report.spaces.push(SpaceReport { name, root: None, why, not_taken, held });
         }
-        for name in self.arrivals.take_names() {
+        let again = self.roll.take_to_come();
+        for name in self.arrivals.take_names().into_iter().chain(again) {
             self.report.spaces.push(SpaceReport::never_begun(name, Why::Unfinished));
         }
     }
@@ -216,10 +217,19 @@ impl Session {
             | Message::Proven { space }
             | Message::Again { space }
             | Message::Nodes { space, .. }
+            | Message::WantHistories { space, .. }
+            | Message::Histories { space, .. }
             | Message::GiveUp { space, .. } => *space,
         };
         if space >= self.next_id.max(1) && space % 2 == u64::from(!self.opener) {
             return protocol("a space that was never opened");
+        }
+        if let Message::GiveUp { why, .. } = &message
+            && *why != Why::Renamed
+            && let Some(name) = self.roll.never_comes(space)
+        {
+            self.report.spaces.push(SpaceReport::never_begun(name, *why));
+            return Ok(());
         }
         if let Message::GiveUp { why, .. } = &message
             && let Some(name) = self.arrivals.give_up(space)
@@ -296,6 +306,13 @@ impl Session {
         let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
         let worked = work(sync, &mut around);
         sync.unless_dropped(worked, &mut around)?;
+        if sync.is_to_open_again() {
+            let name = sync.name().to_owned();
+            let opened_here = id % 2 == u64::from(!self.opener);
+            if !self.roll.open_again(&name, id, opened_here) {
+                sync.end = Some(Err(Why::Forked));
+            }
+        }
         if self.under_way < under_way {
             self.ready.extend(core::mem::take(&mut self.stalled));
         }
@@ -442,6 +459,9 @@ impl Session {
             let name = sync.name().to_owned();
             self.waiting.remove(&id);
             self.arrivals.forget(id);
+            if end == Err(Why::Renamed) {
+                return; // what becomes of it is said when it was opened once more
+            }
             // Equal at what one of the two has seen is not equal.
             self.roll.note_end(&name, end.is_ok() && !sync.not_taken, sync.touched);
             let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);

@@ -20,6 +20,7 @@
 //! declared in open and answer and at the end of each delta. Both know it, so it does not
 //! travel. A write made meanwhile lies beyond it and waits for the next session.
 
+mod fork;
 mod intake;
 mod proof;
 
@@ -29,11 +30,11 @@ use super::around::Around;
 use super::message::{Message, Standing};
 use super::options::OneWay;
 use super::report::Why;
-use crate::causal::{Causality, ReplicaId, VersionVector};
+use crate::causal::{Causality, ReplicaId, TaggedVector, VersionVector};
 use crate::codec::limits;
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError, UsageError};
-use crate::space::{Held, Incoming, Outgoing, Space, VectorHash, check_own_future};
+use crate::space::{Held, Incoming, Outgoing, Space, VectorHash};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -81,6 +82,8 @@ enum Phase {
     Proof,
     /// The digests are being walked.
     Walk,
+    /// Histories are compared: whatever else comes was sent before the peer knew.
+    Forked,
 }
 
 pub(super) struct SpaceSync {
@@ -99,6 +102,13 @@ pub(super) struct SpaceSync {
     phase: Phase,
     /// What this side declared at first.
     mine: VersionVector,
+    mine_tagged: TaggedVector,
+    /// What the peer knows this side to have seen.
+    told: VersionVector,
+    asked_histories: bool,
+    histories_shown: bool,
+    /// Whether the session knows that the space is to be opened once more.
+    again: bool,
     /// What this side said it has staged from the peer.
     offered: Option<(ReplicaId, VersionVector)>,
     /// The hash of the peer's vector, until the vector itself is known.
@@ -195,6 +205,11 @@ impl SpaceSync {
             kept: false,
             phase: Phase::Opening,
             mine: VersionVector::new(),
+            mine_tagged: TaggedVector::new(),
+            told: VersionVector::new(),
+            asked_histories: false,
+            histories_shown: false,
+            again: false,
             offered: None,
             awaited: None,
             theirs: VersionVector::new(),
@@ -246,7 +261,7 @@ impl SpaceSync {
         let base = if long { self.space.base_with(peer)? } else { None };
         let known = base.map(|base| self.space.base(base)).transpose()?.flatten();
         let (base, changes) = match (base, known) {
-            (Some(base), Some(known)) if vector.covers(&known) => {
+            (Some(base), Some(known)) if vector.vector().covers(&known.vector()) => {
                 (Some(base), vector.beyond(&known))
             }
             _ => (None, vector.clone()),
@@ -254,7 +269,9 @@ impl SpaceSync {
         let mut staged = self.space.staged()?;
         // Both vectors must fit a frame; without this one the peer sends some of it again.
         staged.take_if(|(_, upto)| upto.len() + changes.len() > limits::VECTOR_REPLICAS);
-        self.mine = vector;
+        self.mine = vector.vector();
+        self.told.clone_from(&self.mine);
+        self.mine_tagged = vector;
         self.offered.clone_from(&staged);
         Ok(Box::new(Standing { hash, root, base, changes, staged }))
     }
@@ -265,12 +282,12 @@ impl SpaceSync {
         let own = self.space.store().replica();
         let staged = theirs.staged.clone().filter(|(peer, _)| *peer == own).map(|(_, upto)| upto);
         let base = match theirs.base {
-            None => Some(VersionVector::new()),
+            None => Some(TaggedVector::new()),
             Some(base) => self.space.base(base)?,
         };
         match base {
             Some(mut vector) => {
-                vector.join(&theirs.changes);
+                vector.replace(&theirs.changes);
                 if VectorHash::of(&vector) != theirs.hash {
                     return Err(protocol(
                         "a vector that does not have the hash it was said to have",
@@ -291,12 +308,14 @@ impl SpaceSync {
     /// Both vectors are known: deltas may go.
     fn exchange(
         &mut self,
-        theirs: VersionVector,
+        theirs: TaggedVector,
         staged: Option<VersionVector>,
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
-        let (mine, theirs) = self.what_counts(theirs);
-        check_own_future(&self.space, theirs.get(self.space.replica()))?;
+        if !self.check_forks(&theirs, around)? {
+            return Ok(());
+        }
+        let (mine, theirs) = self.what_counts(theirs.vector());
         let order = mine.compare(&theirs);
         // Where the opener had to ask for the vector, the whole delta of the answerer, who
         // had not, may have come before it.
@@ -385,7 +404,7 @@ impl SpaceSync {
             }
             (Message::WantVector { .. }, _) if !self.vector_wanted => {
                 self.vector_wanted = true;
-                let vector = self.mine.clone();
+                let vector = self.mine_tagged.clone();
                 self.queue.push_back(Message::Vector { space: self.id, vector });
             }
             (Message::Vector { vector, .. }, Phase::Opening) => {
@@ -398,6 +417,11 @@ impl SpaceSync {
                     ));
                 }
                 self.exchange(vector, staged, around)?;
+            }
+            (Message::Chunk { .. }, Phase::Forked) => {}
+            // Until the peer's vector is known, nothing says on which histories its delta lies.
+            (chunk @ Message::Chunk { .. }, Phase::Opening) if self.awaited.is_some() => {
+                return Ok(Some(chunk));
             }
             (Message::Chunk { chunk, .. }, _) => return self.take_chunk(chunk, around),
             (Message::Proof { root, .. }, Phase::Exchange | Phase::Proof | Phase::Walk)
@@ -416,7 +440,14 @@ impl SpaceSync {
             (Message::Nodes { opened, blocks, .. }, Phase::Proof | Phase::Walk) => {
                 self.take_nodes(opened, blocks, around)?;
             }
+            (Message::WantHistories { origins, back, .. }, _) => {
+                self.told_to_show_histories((origins, back), around)?;
+            }
+            (Message::Histories { histories, .. }, Phase::Forked) => {
+                self.take_histories(&histories, around)?;
+            }
             (Message::GiveUp { why, .. }, _) => self.end_with(around, Err(why)),
+            (_, Phase::Forked) => {}
             _ => return Err(protocol("a message that does not fit what went before")),
         }
         Ok(None)
@@ -473,6 +504,7 @@ impl SpaceSync {
         }
         if let Some(last) = &chunk.last {
             self.cut.join(&last.vector);
+            self.told.join(&last.vector);
             self.sent_chunks = 0;
             self.sent_all(around)?;
         }

@@ -10,11 +10,18 @@ use super::report::Why;
 use super::roll::Call;
 use super::scope::Scope;
 use super::session::Session;
+use crate::causal::{Seq, Tag, TaggedVector};
 use crate::codec::{Cursor, DecodeError};
 use crate::digest::{Node, RootHash};
 use crate::space::tests::{replica, sample_chunks, vector};
 use crate::space::vectors::{Vector, check, damaged};
-use crate::space::{Options, Store, VectorHash};
+use crate::space::{History, Options, Store, VectorHash};
+
+fn tagged(entries: &[(u8, u64, u8)]) -> TaggedVector {
+    let entry =
+        |(n, seq, tag): &(u8, u64, u8)| (replica(*n), Seq::new(*seq), Tag::from_bytes([*tag; 8]));
+    TaggedVector::from_sorted(entries.iter().map(entry).collect()).unwrap()
+}
 
 fn messages() -> Vec<(String, Message)> {
     let root = RootHash::from_bytes([0xee; 32]);
@@ -22,13 +29,13 @@ fn messages() -> Vec<(String, Message)> {
         hash: VectorHash([0xaa; 16]),
         root,
         base: None,
-        changes: vector(&[(1, 3), (2, 300)]),
+        changes: tagged(&[(1, 3, 1), (2, 300, 2)]),
         staged: None,
     };
     let second = Standing {
         base: Some(VectorHash([0xbb; 16])),
         staged: Some((replica(9), vector(&[(9, 40)]))),
-        changes: vector(&[]),
+        changes: tagged(&[]),
         ..first.clone()
     };
     let inner = |n, level, index| Node::Inner { origin: replica(n), level, index };
@@ -46,6 +53,13 @@ fn messages() -> Vec<(String, Message)> {
     let name = |n| (format!("user/{n:04}"), [n as u8; 16]);
     let few = Catalog::new((0..3).map(name).collect()).whole(&[1; 32]);
     let many = Catalog::new((0..80).map(name).collect()).whole(&[1; 32]);
+    let stretch = |seq, n| (Seq::new(seq), Tag::from_bytes([n; 8]));
+    let first_history = History {
+        origin: replica(1),
+        top: Seq::new(300),
+        stretches: vec![stretch(1, 1), stretch(200, 2)],
+    };
+    let second_history = History { origin: replica(2), top: Seq::ZERO, stretches: vec![] };
     let mut all = vec![
         ("hello", hello(Scope::All)),
         ("hello_for_one_space", hello(Scope::Space("main".to_owned()))),
@@ -55,7 +69,7 @@ fn messages() -> Vec<(String, Message)> {
         ("answer_with_base_and_staging", Message::Answer { space: 2, standing: Box::new(second) }),
         ("same", Message::Same { space: 300 }),
         ("want_vector", Message::WantVector { space: 0 }),
-        ("vector", Message::Vector { space: 1, vector: vector(&[(1, 3), (2, 300)]) }),
+        ("vector", Message::Vector { space: 1, vector: tagged(&[(1, 3, 1), (2, 300, 2)]) }),
         ("taken", Message::Taken { space: 0, chunks: 4 }),
         ("proof", Message::Proof { space: 0, root }),
         ("proven", Message::Proven { space: 0 }),
@@ -83,6 +97,16 @@ fn messages() -> Vec<(String, Message)> {
         ("give_up_receive_only", Message::GiveUp { space: 0, why: Why::ReceiveOnly }),
         ("give_up_held", Message::GiveUp { space: 0, why: Why::Held }),
         ("give_up_staged_too_much", Message::GiveUp { space: 0, why: Why::StagedTooMuch }),
+        ("give_up_renamed", Message::GiveUp { space: 0, why: Why::Renamed }),
+        ("give_up_forked", Message::GiveUp { space: 0, why: Why::Forked }),
+        (
+            "want_histories",
+            Message::WantHistories { space: 0, back: true, origins: vec![replica(1), replica(2)] },
+        ),
+        (
+            "histories",
+            Message::Histories { space: 2, histories: vec![first_history, second_history] },
+        ),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()
@@ -116,7 +140,7 @@ fn leaves_something_out(message: &Message) -> bool {
 fn vectors_of_messages() {
     let made = messages();
     let tags: std::collections::BTreeSet<u8> = made.iter().map(|(_, m)| encoded(m)[0]).collect();
-    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=17).collect::<Vec<_>>());
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=19).collect::<Vec<_>>());
     let vectors: Vec<Vector> = made
         .iter()
         .map(|(name, message)| (name.clone(), format!("{message:?}"), encoded(message)))

@@ -226,6 +226,16 @@ impl Disk {
         let state = Arc::new(Mutex::new(State { replica, copied: true }));
         Self { kind: image.0.kind(), state }
     }
+
+    /// Another disk, with what was copied of this one, which a store cannot tell from it and
+    /// so keeps its name: as where a whole machine is put back, or started twice from one
+    /// snapshot.
+    #[must_use]
+    pub fn twin(&self, image: &Image) -> Self {
+        let twin = self.with(image);
+        lock(&twin.state).copied = false;
+        twin
+    }
 }
 
 impl Held {

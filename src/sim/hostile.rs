@@ -191,7 +191,7 @@ impl Liar {
 
     /// A delta of these events in one chunk, which leads to this vector.
     fn delta(&mut self, events: Vec<(Dot, Event)>, vector: VersionVector) -> Goes {
-        let last = Some(Last { vector, claims: Vec::new() });
+        let last = Some(Last { vector, ..Last::default() });
         self.say(&[Say::Chunk(0, chunk(events, last))])
     }
 
@@ -237,7 +237,7 @@ impl Liar {
             Lie::ClaimsWithoutWalk => {
                 let vector = self.begin_beyond(&[(self.name, 1)])?;
                 let claim = Claim { origin: self.victim, block: 0, bits: [0; 32] };
-                let last = Some(Last { vector, claims: vec![claim] });
+                let last = Some(Last { vector, claims: vec![claim], ..Last::default() });
                 self.say(&[Say::Chunk(0, chunk(Vec::new(), last))])
             }
             Lie::OutOfOrder => {
@@ -270,14 +270,14 @@ impl Liar {
             Lie::Replays => {
                 let vector = self.begin_beyond(&[(self.name, 2)])?;
                 let first = chunk(vec![(self.dot(1), self.item("once"))], None);
-                let last = Some(Last { vector, claims: Vec::new() });
+                let last = Some(Last { vector, ..Last::default() });
                 let last = chunk(vec![(self.dot(2), self.item("twice"))], last);
                 let says = [first, last].map(|chunk| Say::Chunk(0, chunk));
                 says.iter().try_for_each(|say| self.say(&[say.clone(), say.clone(), say.clone()]))
             }
             Lie::MixedSpaces => {
                 let vector = self.begin_beyond(&[(self.name, 1)])?;
-                let last = Some(Last { vector, claims: Vec::new() });
+                let last = Some(Last { vector, ..Last::default() });
                 let chunk = chunk(vec![(self.dot(1), self.item("mixed"))], last);
                 self.say(&[Say::Chunk(2 + u64::from(self.connects), chunk)])
             }

@@ -96,7 +96,7 @@ impl World<'_> {
         let mut all: Vec<Vec<(VersionVector, RootHash)>> = Vec::new();
         for r in left {
             let spaces = (0..self.config.spaces).map(|s| self.replicas[*r].space(s).standing());
-            let standing = spaces.map(|now| now.map(|now| (now.vector, now.root)));
+            let standing = spaces.map(|now| now.map(|now| (now.vector.vector(), now.root)));
             let standing: Result<_, _> = standing.collect();
             all.push(standing.map_err(|e| Wrong::at(*r, "a root", e))?);
         }

@@ -5,10 +5,11 @@
 
 use std::ops::ControlFlow;
 
-use super::rows::{after, corrupt, range, space_key};
+use super::rows::{after, corrupt, range, read_tagged, space_key};
 use super::space::Space;
 use super::store::number_of;
-use crate::causal::{ReplicaId, VersionVector};
+use super::stretches::tag_at;
+use crate::causal::{Dot, ReplicaId, Seq, TaggedVector, VersionVector};
 use crate::codec::{Cursor, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict};
@@ -18,9 +19,9 @@ use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict};
 pub(crate) struct VectorHash(pub(crate) [u8; 16]);
 
 impl VectorHash {
-    pub(crate) fn of(vector: &VersionVector) -> Self {
-        let mut bytes = Vec::with_capacity(8 + 20 * vector.len());
-        bytes.put_vector(vector);
+    pub(crate) fn of(vector: &TaggedVector) -> Self {
+        let mut bytes = Vec::with_capacity(8 + 28 * vector.len());
+        bytes.put_tagged(vector);
         let hash = blake3::derive_key("rejoin 2026 version vector", &bytes);
         Self(hash.first_chunk().copied().unwrap_or_default())
     }
@@ -69,13 +70,13 @@ impl Met {
 
 impl Space {
     /// The vector of this hash, if it was proven common with anybody remembered.
-    pub(crate) fn base(&self, hash: VectorHash) -> Result<Option<VersionVector>, Error> {
+    pub(crate) fn base(&self, hash: VectorHash) -> Result<Option<TaggedVector>, Error> {
         let snapshot = self.snapshot()?;
         let Some(space) = snapshot.space else { return Ok(None) };
         let key = vector_key(space, hash);
         let Some(row) = snapshot.rows.get(Table::Bases, &key)? else { return Ok(None) };
         let mut cursor = Cursor::new("base", &row);
-        let vector = cursor.vector(limits::VECTOR_REPLICAS);
+        let vector = cursor.tagged(limits::VECTOR_REPLICAS);
         Ok(Some(vector.map_err(|e| corrupt(Table::Bases, &key, e))?))
     }
 
@@ -91,9 +92,23 @@ impl Space {
         Ok(found.map(|met| met.hash))
     }
 
+    /// A vector that this replica covers, with the tags of its entries.
+    fn tagged(&self, vector: &VersionVector) -> Result<TaggedVector, Error> {
+        let snapshot = self.snapshot()?;
+        let Some(space) = snapshot.space else { return Ok(TaggedVector::untagged(vector)) };
+        let now = read_tagged(&*snapshot.rows, space)?;
+        let tagged = |(replica, seq): (ReplicaId, Seq)| match now.get(replica) {
+            (newest, tag) if newest == seq => Ok((replica, seq, tag)),
+            _ => Ok((replica, seq, tag_at(&*snapshot.rows, space, Dot::new(replica, seq))?)),
+        };
+        let entries = vector.iter().map(tagged).collect::<Result<Vec<_>, StorageError>>()?;
+        Ok(TaggedVector::from_sorted(entries).unwrap_or_default())
+    }
+
     /// Remembers that `vector` was proven common with `peer`. A crash may forget it again,
     /// which costs a round trip and nothing else.
     pub(crate) fn save_base(&self, peer: ReplicaId, vector: &VersionVector) -> Result<(), Error> {
+        let vector = &self.tagged(vector)?;
         let hash = VectorHash::of(vector);
         if self.base_with(None)? == Some(hash) && self.base_with(Some(peer))? == Some(hash) {
             return Ok(());
@@ -115,7 +130,7 @@ impl Space {
             let row = [at.to_be_bytes().as_slice(), &hash.0].concat();
             rows.put(Table::Bases, &Met::key(space, peer), &row)?;
             let mut bytes = Vec::new();
-            bytes.put_vector(vector);
+            bytes.put_tagged(vector);
             rows.put(Table::Bases, &vector_key(space, hash), &bytes)?;
             for gone in gone {
                 if gone.hash != hash && met.iter().all(|met| met.hash != gone.hash) {

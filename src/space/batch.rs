@@ -3,8 +3,10 @@
 //! and ends in one commit.
 
 mod log;
+mod rename;
 mod staged;
 
+pub(super) use rename::Renaming;
 pub(super) use staged::release_staged;
 
 use std::collections::BTreeMap;
@@ -16,11 +18,12 @@ use smallvec::SmallVec;
 use super::catalog;
 use super::rows::{
     PASS_ROWS, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key, dot_value,
-    item_key, item_value, numbered_key, range, space_key, split_dot_value, vector_key,
+    entry_value, item_key, item_value, numbered_key, range, space_key, split_dot_value, vector_key,
 };
+use super::stretches::tag_at;
 use super::trash::Trashing;
 use super::view::View;
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::limits;
 use crate::digest::{ItemHash, Marks};
 use crate::faults::fault;
@@ -53,6 +56,11 @@ pub(super) struct Batch<'t> {
     /// The commit that this batch becomes part of touched the space before.
     touched: bool,
     pub(super) trash: Trashing,
+    /// The tag of what this store makes, and whether a stretch with it is known to be begun.
+    tag: Tag,
+    tagged: bool,
+    /// The first event that was made here.
+    made: Option<Dot>,
 }
 
 impl<'t> Batch<'t> {
@@ -75,7 +83,16 @@ impl<'t> Batch<'t> {
             removals: Runs::default(),
             touched: false,
             trash: Trashing::default(),
+            tag: Tag::UNKNOWN,
+            tagged: false,
+            made: None,
         }
+    }
+
+    /// The same, of a store that tags what it makes so; whether it has done so before.
+    pub(super) fn tagging(mut self, tag: Tag, tagged: bool) -> Self {
+        (self.tag, self.tagged) = (tag, tagged);
+        self
     }
 
     /// The same, where others that changed the space wait for the same commit.
@@ -99,6 +116,7 @@ impl<'t> Batch<'t> {
         let dot = Dot::new(replica, self.seen(replica).next());
         self.risen.advance(dot);
         self.dots.push(dot);
+        self.made.get_or_insert(dot);
         dot
     }
 
@@ -254,10 +272,18 @@ impl<'t> Batch<'t> {
 
     /// Writes what is kept once a commit: vector, digest marks, commit and log rows, state.
     pub(super) fn finish(mut self, log_limit_bytes: u64) -> Result<Finished, StorageError> {
+        let made = self.made.filter(|_| !fault!(NoTags));
+        if let Some(first) = made.filter(|_| !self.tagged) {
+            self.begin_stretch(first, self.tag)?;
+        }
         for (replica, seq) in self.risen.iter() {
             debug_assert!(seq > self.base.get(replica), "a vector only rises");
             let key = vector_key(self.space, Which::Seen, replica);
-            self.rows.put(Table::Vectors, &key, &seq.get().to_be_bytes())?;
+            let tag = match made {
+                Some(first) if first.replica == replica => self.tag,
+                _ => tag_at(self.rows, self.space, Dot::new(replica, seq))?,
+            };
+            self.rows.put(Table::Vectors, &key, &entry_value(seq, tag))?;
         }
         if !(self.touched || self.risen.is_empty() && self.marks.is_empty()) {
             self.state.touched = catalog::touch(self.rows, &self.name, self.state.touched)?;
@@ -284,7 +310,8 @@ impl<'t> Batch<'t> {
         }
         self.trash.finish(self.rows, self.space)?;
         self.rows.put(Table::States, &space_key(self.space), &self.state.to_row())?;
-        Ok(Finished { commit: number, risen: self.risen })
+        let tagged = made.is_some();
+        Ok(Finished { commit: number, base: self.base, risen: self.risen, tagged })
     }
 }
 
@@ -299,5 +326,9 @@ fn run_range(space: u32, run: Run) -> (Vec<u8>, Vec<u8>) {
 /// What a batch changed, once it is committed.
 pub(super) struct Finished {
     pub(super) commit: u64,
+    /// The vector before, and what rose above it.
+    pub(super) base: Arc<VersionVector>,
     pub(super) risen: VersionVector,
+    /// Whether events were made here, which are tagged.
+    pub(super) tagged: bool,
 }

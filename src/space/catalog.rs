@@ -10,7 +10,7 @@
 use std::ops::ControlFlow;
 
 use super::bases::VectorHash;
-use super::rows::{PASS_ROWS, Which, after, batch, corrupt, range, read_count, read_vector};
+use super::rows::{PASS_ROWS, after, batch, corrupt, range, read_count, read_tagged};
 use super::space::kept_root;
 use super::store::{Store, number_of};
 use crate::digest;
@@ -87,11 +87,12 @@ pub(super) fn each_touched(
 }
 
 fn leaf(rows: &mut dyn Write, name: &str, number: u32) -> Result<Leaf, StorageError> {
-    let vector = read_vector(rows, number, Which::Seen)?;
+    let tagged = read_tagged(rows, number)?;
+    let vector = tagged.vector();
     digest::refresh(rows, number, &vector)?;
     let root = kept_root(rows, number, &vector)?;
     let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 space");
-    hasher.update(&VectorHash::of(&vector).0).update(root.as_bytes()).update(name.as_bytes());
+    hasher.update(&VectorHash::of(&tagged).0).update(root.as_bytes()).update(name.as_bytes());
     Ok(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! chunk    := origins, groups, 00                            one of several, more follow
-//!           | origins, groups, 01, vector, claims            the last one
+//!           | origins, groups, 01, vector, stretches, claims the last one
 //! origins  := count, replica (16 bytes) …                    ascending; below they are indexes
 //! groups   := count, (origin, upto, events, entry …) …       ascending by origin
 //! entry    := (gap × 4 + tag), body                          gap: seqs left out since the last one
@@ -11,6 +11,7 @@
 //!   tag 2  events in a row that removed dots in a row: count, origin, first seq removed
 //!   tag 3  removal of dots: count, (origin, seq) …
 //! past, vector := count, (origin, seq) …                     ascending by origin
+//! stretches    := count, (origin, first seq, 8 bytes) …      ascending, of origins of the vector
 //! claims   := count, (origin, block, 32 bytes) …             ascending
 //! ```
 //! All numbers are varints. An entry stands for one event, of tag 2 for several. `upto` is how
@@ -24,7 +25,7 @@ use std::collections::BTreeSet;
 
 use super::change::payload_fits;
 use super::rows::Removal;
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::{Cursor, DecodeError, Prefix, Problem, Put, limits, place};
 
 /// What one event brings.
@@ -73,6 +74,9 @@ pub(crate) struct Last {
     /// The entries of the sender's vector that lie beyond what the receiver had: read in the
     /// same snapshot as the end of the order.
     pub(crate) vector: VersionVector,
+    /// The stretches of those origins' events that begin beyond it: with which event, and
+    /// its tag.
+    pub(crate) stretches: Vec<(Dot, Tag)>,
     /// Claims that this news explains.
     pub(crate) claims: Vec<Claim>,
 }
@@ -123,6 +127,12 @@ impl Chunk {
             Some(last) => {
                 out.push(1);
                 origins.put_vector(out, &last.vector);
+                out.put_varint(last.stretches.len() as u64);
+                for (first, tag) in &last.stretches {
+                    origins.put(out, first.replica);
+                    out.put_varint(first.seq.get());
+                    out.extend_from_slice(tag.as_bytes());
+                }
                 out.put_varint(last.claims.len() as u64);
                 for claim in &last.claims {
                     origins.put(out, claim.origin);
@@ -169,6 +179,19 @@ impl Chunk {
 
 fn take_last(cursor: &mut Cursor<'_>, origins: &Origins) -> Result<Last, DecodeError> {
     let vector = origins.take_vector(cursor, limits::VECTOR_REPLICAS)?;
+    let count = cursor.count(10, limits::STRETCHES)?;
+    let mut stretches: Vec<(Dot, Tag)> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let here = cursor.clone();
+        let (first, tag) = (Dot::new(origins.take(cursor)?, cursor.seq()?), cursor.tag()?);
+        if stretches.last().is_some_and(|(last, _)| *last >= first) {
+            return Err(here.wrong(Problem::Unsorted));
+        }
+        if !vector.contains(first) {
+            return Err(here.wrong(Problem::Other("a stretch that begins beyond the vector")));
+        }
+        stretches.push((first, tag));
+    }
     let count = cursor.count(34, usize::MAX)?;
     let mut claims: Vec<Claim> = Vec::with_capacity(count);
     for _ in 0..count {
@@ -178,7 +201,7 @@ fn take_last(cursor: &mut Cursor<'_>, origins: &Origins) -> Result<Last, DecodeE
         }
         claims.push(Claim { origin, block, bits: cursor.array()? });
     }
-    Ok(Last { vector, claims })
+    Ok(Last { vector, stretches, claims })
 }
 
 /// The replicas that a chunk names, ascending; in it they are their places here.

@@ -3,7 +3,7 @@
 //! A version vector that covers a dot whose item is gone *is* a delete. So the vector goes
 //! with the items: to others this replica then is one that has never seen the space. The
 //! dots that it made there are known elsewhere and must not be made again; therefore it writes
-//! under another name in that space from then on, made of its own name and a count.
+//! under another name in that space from then on, made of its own name, a count and a tag.
 //!
 //! The first commit takes the name off the rows; the rest frees them, some in each commit, and
 //! goes on with the next drop or [`Store::compact`] where it was cut.
@@ -13,11 +13,12 @@ use std::ops::ControlFlow;
 use super::batch::release_staged;
 use super::catalog::drop_touched;
 use super::meetings::forget_meetings;
-use super::rows::{Which, after, batch, range, read_count, read_state, space_key, vector_key};
+use super::rows::{Which, after, batch, corrupt, range, read_state, space_key, vector_key};
 use super::store::{Store, number_of};
-use crate::causal::ReplicaId;
+use crate::causal::{ReplicaId, Tag};
+use crate::codec::{Cursor, DecodeError, Put};
 use crate::error::Error;
-use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict};
+use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict, Write};
 
 /// Rows freed in one commit.
 const A_COMMIT: usize = 4096;
@@ -43,26 +44,43 @@ fn names_key(space: &str) -> Vec<u8> {
     [NAMES_KEY, space.as_bytes()].concat()
 }
 
-/// How many names of its own this replica has used up in a space.
-fn names_used(rows: &dyn Read, space: &str) -> Result<u64, StorageError> {
-    read_count(rows, &names_key(space), "not a count of names")
+/// How many names of its own this replica has used up in a space, and the tag of the opening
+/// in which it gave up the last: nothing where it has used up none.
+fn names_used(rows: &dyn Read, space: &str) -> Result<Option<(u64, Tag)>, StorageError> {
+    let key = names_key(space);
+    let Some(row) = rows.get(Table::Meta, &key)? else { return Ok(None) };
+    let mut cursor = Cursor::new("names used up", &row);
+    let read = |cursor: &mut Cursor<'_>| Ok((cursor.varint()?, cursor.tag()?));
+    read(&mut cursor).map(Some).map_err(|e: DecodeError| corrupt(Table::Meta, &key, e))
 }
 
-/// The name under which `replica` writes in a space.
+/// The name under which `replica` writes in a space. One that follows another is made of the
+/// tag of an opening too: a copy of this store, should it use up its name as well, takes
+/// another.
 pub(super) fn name_in(
     rows: &dyn Read,
     replica: ReplicaId,
     space: &str,
 ) -> Result<ReplicaId, StorageError> {
     Ok(match names_used(rows, space)? {
-        0 => replica,
-        used => {
-            let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 name after a drop");
-            hasher.update(replica.as_bytes()).update(&used.to_be_bytes()).update(space.as_bytes());
+        None => replica,
+        Some((used, tag)) => {
+            let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 name that follows");
+            hasher.update(replica.as_bytes()).update(&used.to_be_bytes());
+            hasher.update(tag.as_bytes()).update(space.as_bytes());
             let hash = hasher.finalize();
             ReplicaId::from_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
         }
     })
+}
+
+/// Uses up the name under which this replica writes in a space.
+pub(super) fn use_up_name(rows: &mut dyn Write, space: &str, tag: Tag) -> Result<(), StorageError> {
+    let used = names_used(rows, space)?.map_or(0, |(used, _)| used);
+    let mut row = Vec::with_capacity(18);
+    row.put_varint(used.saturating_add(1));
+    row.extend_from_slice(tag.as_bytes());
+    rows.put(Table::Meta, &names_key(space), &row)
 }
 
 impl Store {
@@ -97,8 +115,7 @@ impl Store {
             let own = name_in(rows, self.replica(), name)?;
             let wrote = rows.get(Table::Vectors, &vector_key(number, Which::Seen, own))?.is_some();
             if wrote {
-                let used = names_used(rows, name)? + 1;
-                rows.put(Table::Meta, &names_key(name), &used.to_be_bytes())?;
+                use_up_name(rows, name, self.shared.tag)?;
             }
             let mut state = read_state(rows, number)?;
             release_staged(rows, &mut state)?;
@@ -111,7 +128,7 @@ impl Store {
         })?;
         let Some(replica) = dropped else { return Ok(false) };
         if let Some(shared) = self.shared.loaded(name) {
-            shared.dropped(replica);
+            shared.begin_anew(replica);
         }
         drop(writer);
         self.free_dropped()?;

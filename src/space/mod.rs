@@ -77,6 +77,7 @@ mod damage;
 #[cfg(feature = "sim")]
 mod decoders;
 mod dropping;
+mod fork;
 mod handles;
 mod meetings;
 mod news;
@@ -91,6 +92,7 @@ mod space;
 mod staging;
 mod status;
 mod store;
+mod stretches;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trash;
@@ -109,17 +111,19 @@ pub(crate) use chunk::Chunk;
 pub(crate) use chunk::{Claim, Event, Last};
 #[cfg(feature = "sim")]
 pub(crate) use decoders::read_row;
+pub(crate) use fork::{History, Parted};
 pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use rows::Removal;
-pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken, check_own_future};
+pub(crate) use staging::{Incoming, STAGING_PATIENCE_MS, Taken};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use backup::BackupReport;
 pub use brake::{Held, MassRemoval};
 pub use check::CheckReport;
 pub use condition::{Condition, Outcome};
+pub use fork::Fork;
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,
     Siblings, Stored,

@@ -9,8 +9,10 @@ use super::rows::{
     split_item_value,
 };
 use super::space::Space;
+use super::stretches::stretches_beyond;
 use super::view::Snapshot;
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
+use crate::codec::limits;
 use crate::digest::{self, ItemHash};
 use crate::error::Error;
 use crate::faults::fault;
@@ -106,7 +108,9 @@ impl Outgoing {
         if self.cursor.covers(&snapshot.vector) || fault!(TransactionSplit) {
             let claims = claims_on(early, blocks, cut)?;
             let vector = if fault!(TransactionSplit) { &chunk.upto } else { &*vector };
-            chunk.last = Some(Last { vector: vector.beyond(told), claims });
+            let vector = vector.beyond(told);
+            let stretches = stretches_of(early, &vector, told)?;
+            chunk.last = Some(Last { vector, stretches, claims });
         }
         Ok(chunk)
     }
@@ -120,14 +124,36 @@ impl Outgoing {
         cut: &VersionVector,
     ) -> Result<Chunk, Error> {
         let claims = claims_on(&space.snapshot_to_show(self.generation)?, blocks, cut)?;
-        let vector = VersionVector::new();
-        Ok(Chunk { last: Some(Last { vector, claims }), ..Chunk::default() })
+        Ok(Chunk { last: Some(Last { claims, ..Last::default() }), ..Chunk::default() })
     }
 
     /// Whether our vector has anything beyond what was sent.
     pub(crate) fn behind(&self, space: &Space) -> Result<bool, Error> {
         Ok(!self.cursor.covers(&space.snapshot()?.vector))
     }
+}
+
+/// What stretches go with a delta that leads to these entries: where they are more than one
+/// delta may bring, the newest.
+fn stretches_of(
+    snapshot: &Snapshot,
+    entries: &VersionVector,
+    told: &VersionVector,
+) -> Result<Vec<(Dot, Tag)>, StorageError> {
+    let Some(number) = snapshot.space else { return Ok(Vec::new()) };
+    let mut stretches = stretches_beyond(&*snapshot.rows, number, entries, told)?;
+    let mut most = stretches.len();
+    while stretches.len() > limits::STRETCHES {
+        // Of each origin the newest half, and one at least.
+        most = most.div_ceil(2);
+        let newest = |of: &[(Dot, Tag)]| of.get(of.len().saturating_sub(most)..).map(<[_]>::to_vec);
+        let kept = stretches.chunk_by(|a, b| a.0.replica == b.0.replica).filter_map(newest);
+        stretches = kept.flatten().collect();
+        if most == 1 {
+            stretches.truncate(limits::STRETCHES);
+        }
+    }
+    Ok(stretches)
 }
 
 /// What is live of some blocks at a cut.

@@ -10,12 +10,15 @@
 //! | removals | dot | a [`Removal`] |
 //! | removal ages | commit (8) | runs of dots |
 //! | commits | commit (8) | runs of dots |
-//! | vectors | 0 vector or 1 staged (1), replica | seq (8) |
+//! | vectors | 0 (1), replica | seq (8), tag of that event (8) |
+//! | vectors | 1 (1), replica | up to which seq a delta is staged (8) |
+//! | vectors | 2 (1), replica, first seq of a stretch (8) | its tag (8) |
+//! | vectors | 3 (1), replica | up to which seq its stretches are known (8) |
 //! | states | nothing | a [`State`] |
 
 use std::ops::ControlFlow;
 
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Prefix, Problem, Put, limits};
 use crate::digest::ItemHash;
 use crate::storage::{KeyRange, Order, Read, StorageError, Table};
@@ -79,6 +82,11 @@ pub(super) enum Which {
     Seen = 0,
     /// Up to where a delta is staged.
     Staged = 1,
+    /// No vector: the stretches of each replica's events ([`Tag`](crate::causal::Tag)).
+    Stretches = 2,
+    /// No vector: up to where the stretches of a replica are known, where that is beyond what
+    /// was seen of it.
+    Known = 3,
 }
 
 pub(super) fn vector_key(space: u32, which: Which, replica: ReplicaId) -> Vec<u8> {
@@ -90,22 +98,62 @@ pub(super) fn read_vector(
     space: u32,
     which: Which,
 ) -> Result<VersionVector, StorageError> {
+    let mut entries = Vec::new();
+    each_entry(rows, space, which, |replica, value| {
+        entries.push((replica, seq_of(value)?));
+        Some(())
+    })?;
+    VersionVector::from_sorted(entries).ok_or_else(|| no_vector(space, which))
+}
+
+/// The vector of a space with the tags of its entries.
+pub(super) fn read_tagged(rows: &dyn Read, space: u32) -> Result<TaggedVector, StorageError> {
+    let mut entries = Vec::new();
+    each_entry(rows, space, Which::Seen, |replica, value| {
+        entries.push((replica, seq_of(value)?, tag_of(value.get(8..)?)?));
+        Some(())
+    })?;
+    TaggedVector::from_sorted(entries).ok_or_else(|| no_vector(space, Which::Seen))
+}
+
+/// The value of an entry of the vector of a space.
+pub(super) fn entry_value(seq: Seq, tag: Tag) -> [u8; 16] {
+    let mut value = [0; 16];
+    let (first, second) = value.split_at_mut(8);
+    first.copy_from_slice(&seq.get().to_be_bytes());
+    second.copy_from_slice(tag.as_bytes());
+    value
+}
+
+fn seq_of(value: &[u8]) -> Option<Seq> {
+    value.first_chunk().map(|seq| Seq::new(u64::from_be_bytes(*seq)))
+}
+
+pub(super) fn tag_of(value: &[u8]) -> Option<Tag> {
+    value.try_into().ok().map(Tag::from_bytes)
+}
+
+fn no_vector(space: u32, which: Which) -> StorageError {
+    let key = [space_key(space).as_slice(), &[which as u8]].concat();
+    corrupt(Table::Vectors, &key, "not a version vector")
+}
+
+fn each_entry(
+    rows: &dyn Read,
+    space: u32,
+    which: Which,
+    mut visit: impl FnMut(ReplicaId, &[u8]) -> Option<()>,
+) -> Result<(), StorageError> {
     let from = [space_key(space).as_slice(), &[which as u8]].concat();
     let to = after(&from);
-    let mut entries = Vec::new();
+    let mut sound = true;
     rows.scan(Table::Vectors, range(&from, &to), Order::Ascending, &mut |key, value| {
         let replica = key.get(SPACE_BYTES + 1..).and_then(|id| <[u8; 16]>::try_from(id).ok());
-        let seq = <[u8; 8]>::try_from(value).ok();
-        entries.push(replica.zip(seq));
-        ControlFlow::Continue(())
+        let visited = replica.and_then(|id| visit(ReplicaId::from_bytes(id), value));
+        sound &= visited.is_some();
+        if sound { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    let entries: Option<Vec<_>> = entries
-        .into_iter()
-        .map(|e| e.map(|(id, seq)| (ReplicaId::from_bytes(id), Seq::new(u64::from_be_bytes(seq)))))
-        .collect();
-    entries
-        .and_then(VersionVector::from_sorted)
-        .ok_or_else(|| corrupt(Table::Vectors, &from, "not a version vector"))
+    if sound { Ok(()) } else { Err(no_vector(space, which)) }
 }
 
 /// The first key after all that start with `prefix`; empty where there is none.

@@ -1,6 +1,6 @@
 //! What all handles of a space share while the store is open.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::dropping::name_in;
@@ -25,6 +25,8 @@ pub(super) struct SpaceShared {
     pub(super) vector: Mutex<Option<(CommitOf, Arc<VersionVector>)>>,
     /// Own events up to here may have been seen: a delta was read, or the store opened, since.
     pub(super) shown: AtomicU64,
+    /// Whether what is written here goes on a stretch of this opening's.
+    pub(super) tagged: AtomicBool,
     /// Where a delta is staged, and which session feeds it now.
     pub(super) staging: Mutex<super::staging::Place>,
     pub(super) resolvers: Resolvers,
@@ -44,6 +46,7 @@ impl SpaceShared {
             generation: AtomicU64::new(0),
             vector: Mutex::new(None),
             shown: AtomicU64::new(own),
+            tagged: AtomicBool::new(false),
             staging: Mutex::default(),
             resolvers: Resolvers::default(),
         })
@@ -85,12 +88,16 @@ impl SpaceShared {
         Ok(())
     }
 
-    /// The space was dropped, and this replica writes under another name from now on.
-    pub(super) fn dropped(&self, replica: ReplicaId) {
-        *lock(&self.replica) = replica;
+    /// The space was dropped, or names in it gave way: this replica writes under this one from
+    /// now on, and what began before knows the space as it is no more.
+    pub(super) fn begin_anew(&self, replica: ReplicaId) {
+        let before = core::mem::replace(&mut *lock(&self.replica), replica);
         *lock(&self.vector) = None;
         lock(&self.staging).feeder = None;
-        self.shown.store(0, Ordering::SeqCst);
+        if before != replica {
+            self.shown.store(0, Ordering::SeqCst);
+            self.tagged.store(false, Ordering::SeqCst);
+        }
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -103,6 +110,8 @@ pub(super) struct Noted {
     /// The vector before it, and what rose above that.
     pub(super) vector: Arc<VersionVector>,
     pub(super) risen: VersionVector,
+    /// Whether it made events, which are tagged.
+    pub(super) tagged: bool,
 }
 
 impl Noted {
@@ -116,6 +125,9 @@ impl Noted {
     /// The commit is there.
     pub(super) fn note(mut self) {
         let space = self.space.clone();
+        if self.tagged {
+            space.tagged.store(true, Ordering::SeqCst);
+        }
         let mut kept = lock(&space.vector);
         *kept = None; // so that nobody else holds the vector, and it need not be copied
         self.rise();

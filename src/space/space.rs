@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::rows::{Which, read_state, read_vector};
+use super::rows::{Which, read_state, read_tagged, read_vector};
 use super::shared::SpaceShared;
 use super::store::{Store, lock, number_of};
 use super::view::{Snapshot, View};
 use super::writer::WriterGuard;
-use crate::causal::{ReplicaId, VersionVector};
+use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::digest::{self, RootHash};
 use crate::error::{Error, UsageError};
 use crate::storage::{Durability, Read, StorageError, Verdict};
@@ -125,7 +125,7 @@ impl Space {
     pub(crate) fn standing(&self) -> Result<Standing, Error> {
         let read = |rows: &dyn Read, space, vector: &VersionVector| {
             let (root, touched) = (kept_root(rows, space, vector)?, touched(rows, space)?);
-            Ok(Standing { vector: vector.clone(), root, touched })
+            Ok(Standing { vector: read_tagged(rows, space)?, root, touched })
         };
         if !self.store.shared.options.relaxed {
             return self.with_digest(read);
@@ -198,7 +198,7 @@ impl Space {
 /// How a space stands at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
-    pub(crate) vector: VersionVector,
+    pub(crate) vector: TaggedVector,
     pub(crate) root: RootHash,
     /// The number of the store's commit that changed the space last.
     pub(crate) touched: u64,

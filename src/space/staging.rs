@@ -124,6 +124,9 @@ pub(crate) enum Taken {
     Busy,
     /// Another session took this one's place.
     Displaced,
+    /// What it says of a name is not what another session brought meanwhile: nothing of it
+    /// is taken, and the next session finds out.
+    Forked,
     /// The peer would have more staged than it may. What it had staged here is gone.
     TooMuch,
 }
@@ -157,8 +160,9 @@ impl Incoming {
         Ok((incoming, staged))
     }
 
-    /// Takes a chunk: stages it, or commits where it is the last. `cut` is what claims are about,
-    /// and `asked` what to do where they take away too much.
+    /// Takes a chunk: stages it, or commits where it is the last. `told` is what the peer knows
+    /// this side to have seen, `cut` what claims are about, and `asked` what to do where they
+    /// take away too much.
     ///
     /// # Errors
     /// The peer names events of ours that we never made, or the storage failed; nothing has
@@ -166,6 +170,7 @@ impl Incoming {
     pub(crate) fn take(
         &mut self,
         chunk: &Chunk,
+        told: &VersionVector,
         (cut, asked): (&VersionVector, MassRemoval),
         now_ms: u64,
     ) -> Result<Taken, Error> {
@@ -198,7 +203,7 @@ impl Incoming {
         if takes_place {
             self.staged = VersionVector::new();
         }
-        let taken = self.commit(chunk, (cut, asked), stages, takes_place)?;
+        let taken = self.commit(chunk, told, (cut, asked), stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
@@ -238,6 +243,7 @@ impl Incoming {
     fn commit(
         &mut self,
         chunk: &Chunk,
+        told: &VersionVector,
         (cut, asked): (&VersionVector, MassRemoval),
         stages: bool,
         takes_place: bool,
@@ -287,6 +293,9 @@ impl Incoming {
                 return Ok((Taken::Staged, Some(batch)));
             };
             if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
+                if !batch.take_stretches(&last.stretches, &last.vector, told)? {
+                    return Ok((Taken::Forked, None));
+                }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
                 let fresh = (!stages).then_some(chunk.events.as_slice());
                 batch.promote(&last.vector, fresh)?;
@@ -310,7 +319,7 @@ impl Incoming {
 }
 
 /// Refuses a peer that names an own event beyond the newest there is.
-pub(crate) fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
+fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
     let replica = space.replica();
     let own = space.snapshot()?.vector.get(replica);
     if theirs > own {

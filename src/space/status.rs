@@ -52,7 +52,7 @@ impl Space {
         Ok(Status {
             replica: self.replica(),
             space: self.name().to_owned(),
-            vector,
+            vector: vector.vector(),
             root,
             keys,
             items: snapshot.state.items,

@@ -9,7 +9,7 @@ use super::rows::corrupt;
 use super::shared::SpaceShared;
 use super::space::Space;
 use super::writer::Writers;
-use crate::causal::{Hlc, HybridClock, ReplicaId};
+use crate::causal::{Hlc, HybridClock, ReplicaId, Tag};
 use crate::codec::limits;
 use crate::error::{Error, UsageError};
 use crate::storage::{Identity, MemoryStorage, Read, Storage, StorageError, Table, Write};
@@ -27,6 +27,8 @@ pub(super) struct StoreShared {
     pub(super) options: Options,
     spaces: Mutex<Loaded>,
     pub(super) writers: Writers,
+    /// Drawn for this opening: what is made in it carries it.
+    pub(super) tag: Tag,
     /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
     pub(super) feeds: AtomicU64,
     /// What was found wrong since the store was opened.
@@ -202,11 +204,14 @@ impl Drop for StoreShared {
 
 impl StoreShared {
     fn new(storage: Box<dyn Storage>, options: Options, clock: HybridClock) -> Self {
+        let mut tag = [0; 8];
+        (options.entropy)(&mut tag);
         Self {
             storage,
             options,
             spaces: Mutex::default(),
             writers: Writers::new(clock),
+            tag: Tag::from_bytes(tag),
             feeds: AtomicU64::new(1),
             damaged: Mutex::default(),
         }

@@ -2,7 +2,7 @@
 
 use super::chunk::{Chunk, Claim, Event, Last};
 use super::rows::*;
-use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::{Cursor, DecodeError, Kind, Prefix, limits};
 use crate::digest::ItemHash;
 use crate::space::vectors::{Vector, check, damaged};
@@ -72,7 +72,14 @@ pub(crate) fn sample_chunks() -> Vec<(&'static str, Chunk)> {
     let last = Chunk {
         events: vec![(dot(3, 1), item(&under("flag", &[(Kind::DW_FLAG, b"")]), &[], &[1]))],
         upto: vector(&[(3, 1)]),
-        last: Some(Last { vector: vector(&[(1, 11), (3, 1)]), claims }),
+        last: Some(Last {
+            vector: vector(&[(1, 11), (3, 1)]),
+            stretches: vec![
+                (dot(1, 9), Tag::from_bytes([0x11; 8])),
+                (dot(3, 1), Tag::from_bytes([0x33; 8])),
+            ],
+            claims,
+        }),
     };
     let future = Kind::new(200).unwrap();
     let unknown = Chunk {
@@ -328,7 +335,7 @@ impl Arbitrary for Made {
         }
         let mut upto: VersionVector = events.keys().copied().collect();
         upto.advance(Dot::new(replica(2), upto.get(replica(2)).next()));
-        let last = bool::arbitrary(g).then(|| Last { vector: upto.clone(), claims: Vec::new() });
+        let last = bool::arbitrary(g).then(|| Last { vector: upto.clone(), ..Last::default() });
         Self(Chunk { events: events.into_iter().collect(), upto, last })
     }
 

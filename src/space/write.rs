@@ -218,12 +218,16 @@ impl Space {
             None => self.shared.vector(rows, number, state.commit).map_err(failed)?,
         };
         let name = self.shared.name.clone();
-        let batch = Batch::new(rows, number, name, vector.clone(), state).in_touched(touched);
+        let tagged = self.shared.tagged.load(Ordering::SeqCst);
+        let batch = Batch::new(rows, number, name, vector, state)
+            .in_touched(touched)
+            .tagging(self.store.shared.tag, tagged);
         let (result, batch) = work(batch)?;
         let Some(batch) = batch else { return Ok((result, None)) };
         let limit = self.store.shared.options.removal_log_bytes;
-        let Finished { commit, risen } = batch.finish(limit).map_err(failed)?;
+        let Finished { commit, base: vector, risen, tagged } =
+            batch.finish(limit).map_err(failed)?;
         let space = self.shared.clone();
-        Ok((result, Some(Noted { space, number, commit, vector, risen })))
+        Ok((result, Some(Noted { space, number, commit, vector, risen, tagged })))
     }
 }

@@ -24,7 +24,7 @@ impl SpaceSync {
         Ok(())
     }
 
-    /// Whether a chunk waits for another delta's staging.
+    /// Whether a chunk waits for another delta's staging, or for the peer's vector.
     pub(in crate::session) fn waits(&self) -> bool {
         !self.inbox.is_empty()
     }
@@ -50,6 +50,10 @@ impl SpaceSync {
             return Ok(()); // sent before the peer knew
         }
         self.check_turn(&message)?;
+        if self.awaited.is_some() && matches!(message, Message::Vector { .. }) {
+            self.act(message, around)?;
+            return self.retry(around);
+        }
         if self.waits() {
             // The peer has no more chunks under way than the window allows.
             if self.inbox.len() as u64 > 2 * WINDOW_CHUNKS {
@@ -116,12 +120,19 @@ impl SpaceSync {
         let taken = match self.one_way.here {
             // Its claims are no reason to drop anything.
             true => Taken::Committed(Claimed::default()),
-            false => incoming.take(&chunk, (&self.cut, around.mass_removal), around.now_ms)?,
+            false => {
+                let claims = (&self.cut, around.mass_removal);
+                incoming.take(&chunk, &self.told, claims, around.now_ms)?
+            }
         };
         let Claimed { repaired, kept, held } = match taken {
             Taken::Busy => return Ok(Some(Message::Chunk { space: self.id, chunk })),
             Taken::Displaced => {
                 self.give_up(around, Why::Displaced);
+                return Ok(None);
+            }
+            Taken::Forked => {
+                self.give_up(around, Why::Unfinished);
                 return Ok(None);
             }
             Taken::TooMuch => {

@@ -30,7 +30,9 @@ impl SpaceSync {
         Ok(())
     }
 
+    /// Once a proof is made, each knows the other to have seen all up to the cut.
     pub(super) fn root_at_cut(&mut self) -> Result<RootHash, Error> {
+        self.told.join(&self.cut);
         let cut = &self.cut;
         let read = |rows: &dyn Read, space, vector: &VersionVector| {
             Ok((digest::root_at(rows, space, vector, cut)?, touched(rows, space)?))

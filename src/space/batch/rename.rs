@@ -1,0 +1,158 @@
+//! Events that go on under another name, because theirs has forked.
+
+use std::sync::Arc;
+
+use super::Batch;
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::space::rows::{
+    PASS_ROWS, Pair, Removal, Run, Which, after, batch, corrupt, dot_key, dot_of_key, entry_value,
+    item_key, item_value, space_key, split_dot_value, split_item_value, vector_key,
+};
+use crate::space::stretches::{read_stretches, stretch_key, tag_at};
+use crate::storage::{StorageError, Table};
+
+/// What gives up its name: the events of an origin after a seq, which go on as those of `to`,
+/// under the seqs they have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::space) struct Renaming {
+    pub(in crate::space) origin: ReplicaId,
+    pub(in crate::space) after: Seq,
+    pub(in crate::space) to: ReplicaId,
+}
+
+impl Renaming {
+    fn concerns(&self, dot: Dot) -> bool {
+        dot.replica == self.origin && dot.seq > self.after
+    }
+
+    /// A past that names what is renamed by the name it gets; nothing where it names none.
+    fn past(&self, past: &VersionVector) -> Option<VersionVector> {
+        let seq = past.get(self.origin);
+        (seq > self.after).then(|| {
+            let mut renamed = self.lower(past);
+            renamed.advance(Dot::new(self.to, seq));
+            renamed
+        })
+    }
+
+    /// A vector that has seen nothing of what is renamed, and all else that this one has.
+    fn lower(&self, vector: &VersionVector) -> VersionVector {
+        let lower = |(replica, seq): (ReplicaId, Seq)| match replica == self.origin {
+            true => (replica, seq.min(self.after)),
+            false => (replica, seq),
+        };
+        let entries = vector.iter().map(lower).filter(|entry| !entry.1.is_zero());
+        VersionVector::from_sorted(entries).unwrap_or_default()
+    }
+
+    fn of_removal(&self, dot: Dot, removal: &Removal) -> bool {
+        self.concerns(dot)
+            || match removal {
+                Removal::Dots(dots) => dots.iter().any(|dot| self.concerns(*dot)),
+                Removal::Prefix { past, .. } => past.get(self.origin) > self.after,
+            }
+    }
+}
+
+impl Batch<'_> {
+    /// Gives events that are seen here another name, where they stand and where others name
+    /// them as replaced, and forgets removal records that speak of them: what these say, the
+    /// next walk finds. Nothing may be staged. Goes through all dots of the space.
+    pub(in crate::space) fn rename(&mut self, renaming: Renaming) -> Result<(), StorageError> {
+        let Renaming { origin, after, to } = renaming;
+        let (top, had) = (self.seen(origin), self.seen(to));
+        self.rename_stretches(renaming)?;
+        if top > had {
+            self.risen.advance(Dot::new(to, top));
+            let first = had.max(after).next();
+            self.dots.0.push(Run { replica: to, first, last: top });
+        }
+        let run = Run { replica: origin, first: after.next(), last: top };
+        self.each_row_of(Table::Dots, run, |b, dot, row| {
+            let (place, past, payload) = b.item_of(dot, row)?;
+            b.remove_item(&item_key(b.space, &place, Some(dot)), dot)?;
+            if dot.seq <= had {
+                return Ok(()); // it came from elsewhere under the new name, and may have gone
+            }
+            let past = renaming.past(&past).unwrap_or(past);
+            b.insert_item(Dot::new(to, dot.seq), &place, &past, &payload)
+        })?;
+        self.each_of_space(Table::Dots, |b, (key, row)| {
+            let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
+            if !split_dot_value(row).map_err(|e| corrupt(Table::Dots, key, e))?.has_past {
+                return Ok(());
+            }
+            let (place, past, payload) = b.item_of(dot, row)?;
+            let Some(past) = renaming.past(&past) else { return Ok(()) };
+            let key = item_key(b.space, &place, Some(dot));
+            b.rows.put(Table::Items, &key, &item_value(&past, &payload))
+        })?;
+        self.each_of_space(Table::Removals, |b, (key, row)| {
+            let dot = dot_of_key(key).map_err(|e| corrupt(Table::Removals, key, e))?;
+            let removal = Removal::from_row(row).map_err(|e| corrupt(Table::Removals, key, e))?;
+            if renaming.of_removal(dot, &removal) {
+                b.rows.delete(Table::Removals, key)?;
+                let bytes = (key.len() + row.len()) as u64;
+                b.state.log_bytes = b.state.log_bytes.saturating_sub(bytes);
+            }
+            Ok(())
+        })?;
+        self.base = Arc::new(renaming.lower(&self.base));
+        let key = vector_key(self.space, Which::Seen, origin);
+        if after.is_zero() {
+            return self.rows.delete(Table::Vectors, &key).map(drop);
+        }
+        let tag = tag_at(self.rows, self.space, Dot::new(origin, after))?;
+        self.rows.put(Table::Vectors, &key, &entry_value(after, tag))
+    }
+
+    fn rename_stretches(&mut self, renaming: Renaming) -> Result<(), StorageError> {
+        let Renaming { origin, after, to } = renaming;
+        let beyond = (after.next(), Seq::MAX);
+        for (first, tag) in read_stretches(self.rows, self.space, origin, beyond)? {
+            let old = stretch_key(self.space, Dot::new(origin, first));
+            self.rows.delete(Table::Vectors, &old)?;
+            self.put_stretch(Dot::new(to, first), tag)?;
+        }
+        Ok(())
+    }
+
+    /// The item of a dot: its place, past and payload.
+    fn item_of(
+        &self,
+        dot: Dot,
+        row: &[u8],
+    ) -> Result<(Vec<u8>, VersionVector, Vec<u8>), StorageError> {
+        let of_dot = |e| corrupt(Table::Dots, &dot_key(self.space, dot), e);
+        let place = split_dot_value(row).map_err(of_dot)?.place.to_vec();
+        let key = item_key(self.space, &place, Some(dot));
+        let Some(value) = self.rows.get(Table::Items, &key)? else {
+            return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
+        };
+        let (past, payload) =
+            split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
+        Ok((place, past, payload.to_vec()))
+    }
+
+    /// Goes through all rows of the space in a table, in bounded passes; the work may change
+    /// and delete them.
+    fn each_of_space(
+        &mut self,
+        table: Table,
+        mut work: impl FnMut(&mut Self, &Pair) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut from = space_key(self.space).to_vec();
+        let to = after(&from);
+        loop {
+            let (found, whole) = batch(self.rows, table, &from, &to, PASS_ROWS)?;
+            found.iter().try_for_each(|pair| work(self, pair))?;
+            match found.last() {
+                Some((last, _)) if !whole => {
+                    from.clone_from(last);
+                    from.push(0);
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Two histories under one name.
+//!
+//! A store that is copied or put back notices it when it is opened, and takes a fresh name.
+//! Where it cannot notice, because file and identity came back together, it goes on making
+//! events under dots that others know with other content, or are about to make. Dots alone
+//! do not show it:
+//!
+//! 1. A makes 7 events and is copied; both make an eighth, one an apple, one a pear.
+//! 2. Both meet B, one after the other. B has seen A up to 8: the pear is no news.
+//! 3. B does not hold the pear, and has seen it: at the next walk the pear dies everywhere.
+//!
+//! But both were opened since, so what they made since carries different [tags](Tag). Each
+//! entry of a vector goes with its tag, and whoever has seen more of an origin checks, *before
+//! any delta goes*, that the other's entry lies on the history it knows. If not, both
+//! histories are laid side by side; they are equal up to where their stretches part. One of
+//! the two gives way ([`parting`]): whoever holds it gives what it has beyond that another
+//! name, made of the first tag of its own, so that all who hold it come to the same dots. The
+//! two are then events of two origins, and nothing of either is lost. It also notes what goes on
+//! under the old name, before it takes it: should it meet, in between, another who holds what
+//! gave way, that one has to give way too, or both would hold it under two names.
+//!
+//! An origin that gives way itself writes under a fresh name from then on, and so does one
+//! that meets what it made and has forgotten: it was put back, and wrote nothing since.
+//!
+//! # What it does not cover
+//! - Copies of a *running* process (a machine resumed twice from one image of its memory): both
+//!   go on under one tag. Where both contents of a dot live, the session ends as
+//!   [`Diverged`](crate::session::Why::Diverged).
+
+use std::sync::atomic::Ordering;
+
+use super::batch::Renaming;
+use super::dropping::{name_in, use_up_name};
+use super::space::Space;
+use super::stretches::{known_upto, read_stretches, stretch_at, tag_at};
+use crate::causal::{Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedVector, parting};
+use crate::error::{Error, PeerError};
+use crate::storage::Durability;
+
+/// A name under which two histories were found: one copy of a store went on beside the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fork {
+    /// The space in which they met.
+    pub space: String,
+    /// The name.
+    pub replica: ReplicaId,
+    /// The last event that both have; zero where they have none.
+    pub after: Seq,
+    /// The name under which the events after that go on which were renamed here; none where
+    /// there were none: this replica was put back, and others know what it has forgotten.
+    pub renamed: Option<ReplicaId>,
+    /// Where the name was this replica's own, the one under which it writes from now on.
+    pub writes_as: Option<ReplicaId>,
+}
+
+/// The events of an origin, as stretches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct History {
+    pub(crate) origin: ReplicaId,
+    /// How far it leads.
+    pub(crate) top: Seq,
+    pub(crate) stretches: Stretches,
+}
+
+/// What is given up here of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GivesWay {
+    origin: ReplicaId,
+    after: Seq,
+    /// The tag of the first event after that, if there is any.
+    tag: Option<Tag>,
+}
+
+/// What comes of laying histories side by side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parted {
+    /// What gives way here.
+    pub(crate) here: Vec<GivesWay>,
+    /// Histories that go on under their names, and go beyond what was known here.
+    pub(crate) news: Vec<History>,
+    /// Of which origins something must give way at the peer.
+    pub(crate) there: Vec<ReplicaId>,
+}
+
+/// The name under which events go on that begin with this one and gave up theirs. Made of
+/// nothing else, so that it does not depend on whom else one met before.
+fn forked(first: Seq, tag: Tag) -> ReplicaId {
+    let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 fork");
+    hasher.update(tag.as_bytes()).update(&first.get().to_be_bytes());
+    let hash = hasher.finalize();
+    ReplicaId::from_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+}
+
+impl Space {
+    /// The origins of which the peer's entry does not lie on the history that is known here, or
+    /// of which this replica must ask: its own, where the peer has seen more of it.
+    ///
+    /// # Errors
+    /// The peer names events that only this opening could have made, and did not; or the
+    /// storage failed.
+    pub(crate) fn suspects(
+        &self,
+        mine: &TaggedVector,
+        theirs: &TaggedVector,
+    ) -> Result<Vec<ReplicaId>, Error> {
+        let snapshot = self.snapshot()?;
+        let own = self.replica();
+        let mut suspects = Vec::new();
+        for (origin, seq, tag) in theirs.iter() {
+            let (top, newest) = mine.get(origin);
+            let agrees = match seq.cmp(&top) {
+                core::cmp::Ordering::Equal => tag.agrees(newest),
+                core::cmp::Ordering::Less => match snapshot.space {
+                    None => true,
+                    Some(space) => {
+                        tag.agrees(tag_at(&*snapshot.rows, space, Dot::new(origin, seq))?)
+                    }
+                },
+                // Whoever has seen more finds out; but where the name has forked before, what
+                // goes on under it is known.
+                core::cmp::Ordering::Greater if origin != own => match snapshot.space {
+                    Some(space) if known_upto(&*snapshot.rows, space, origin)? > top => {
+                        tag.agrees(tag_at(&*snapshot.rows, space, Dot::new(origin, seq))?)
+                    }
+                    _ => true,
+                },
+                core::cmp::Ordering::Greater => {
+                    if tag == Tag::UNKNOWN || tag == self.store.shared.tag {
+                        let theirs = Dot::new(own, seq);
+                        return Err(PeerError::OwnFuture { theirs, own: top.get() }.into());
+                    }
+                    false
+                }
+            };
+            if !agrees {
+                suspects.push(origin);
+            }
+        }
+        Ok(suspects)
+    }
+
+    /// The histories of some origins, as they are known here.
+    pub(crate) fn histories(&self, origins: &[ReplicaId]) -> Result<Vec<History>, Error> {
+        let snapshot = self.snapshot()?;
+        let history = |origin: &ReplicaId| {
+            let (origin, top) = (*origin, snapshot.vector.get(*origin));
+            let Some(space) = snapshot.space else {
+                return Ok(History { origin, top, stretches: Vec::new() });
+            };
+            let top = top.max(known_upto(&*snapshot.rows, space, origin)?);
+            let stretches = read_stretches(&*snapshot.rows, space, origin, (Seq::FIRST, top))?;
+            Ok(History { origin, top, stretches })
+        };
+        origins.iter().map(history).collect()
+    }
+
+    /// Where this replica has made events in this opening, and shown none of them, the first.
+    pub(crate) fn unshown(&self) -> Result<Option<Dot>, Error> {
+        let snapshot = self.snapshot()?;
+        let Some(space) = snapshot.space else { return Ok(None) };
+        let own = self.replica();
+        let newest = Dot::new(own, snapshot.vector.get(own));
+        let stretch = stretch_at(&*snapshot.rows, space, newest)?;
+        let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
+        Ok(stretch
+            .filter(|(first, tag)| *tag == self.store.shared.tag && *first > shown)
+            .map(|(first, _)| Dot::new(own, first)))
+    }
+
+    /// Lays the peer's histories beside those known here.
+    pub(crate) fn part(&self, theirs: &[History]) -> Result<Parted, Error> {
+        let origins: Vec<_> = theirs.iter().map(|history| history.origin).collect();
+        let own = self.replica();
+        let unshown = self.unshown()?;
+        let mut parted = Parted::default();
+        let seen = self.snapshot()?.vector;
+        for (mine, theirs) in self.histories(&origins)?.iter().zip(theirs) {
+            let History { origin, top, ref stretches } = *mine;
+            match parting((stretches, top), (&theirs.stretches, theirs.top)) {
+                Parting::None if origin == own && theirs.top > top => {
+                    parted.here.push(GivesWay { origin, after: seen.get(origin), tag: None });
+                }
+                Parting::None if theirs.top > top => parted.news.push(theirs.clone()),
+                Parting::None => {}
+                // What is known and was not taken has nothing to give up.
+                Parting::After { seq, .. } if seen.get(origin) <= seq => parted.there.push(origin),
+                Parting::After { seq, left_gives_way, tag } => {
+                    // Nobody else has it: so it costs nobody else anything.
+                    let alone = unshown == Some(Dot::new(origin, seq.next()));
+                    if alone {
+                        let tag = Some(self.store.shared.tag);
+                        parted.here.push(GivesWay { origin, after: seq, tag });
+                        parted.news.push(theirs.clone());
+                    } else if left_gives_way {
+                        parted.here.push(GivesWay { origin, after: seq, tag: Some(tag) });
+                        parted.news.push(theirs.clone());
+                    } else {
+                        parted.there.push(origin);
+                    }
+                }
+            }
+        }
+        Ok(parted)
+    }
+
+    /// Gives way, and notes what goes on under the names, in one commit; sessions about this
+    /// space that are under way end.
+    ///
+    /// # Errors
+    /// The storage failed, or the space changed its generation since this one: nothing has changed.
+    pub(crate) fn give_way(&self, generation: u64, parted: &Parted) -> Result<Vec<Fork>, Error> {
+        let mut guard = self.store.shared.writer()?;
+        self.check_generation(generation)?;
+        let (own, tag) = (self.replica(), self.store.shared.tag);
+        let mut forks = Vec::new();
+        let mut replica = own;
+        self.in_batch::<(), Error>(&mut guard, Durability::Immediate, |mut batch| {
+            batch.clear_staging()?;
+            for &GivesWay { origin, after, tag: first } in &parted.here {
+                let renamed = first.map(|tag| forked(after.next(), tag));
+                if let Some(to) = renamed {
+                    batch.rename(Renaming { origin, after, to })?;
+                }
+                let writes_as = if origin == own {
+                    use_up_name(batch.rows, self.name(), tag)?;
+                    replica = name_in(batch.rows, self.store.replica(), self.name())?;
+                    Some(replica)
+                } else {
+                    None
+                };
+                let (space, replica) = (self.name().to_owned(), origin);
+                forks.push(Fork { space, replica, after, renamed, writes_as });
+            }
+            for History { origin, top, stretches } in &parted.news {
+                batch.know_stretches(*origin, stretches, *top)?;
+            }
+            Ok(((), Some(batch)))
+        })?;
+        self.shared.begin_anew(replica);
+        Ok(forks)
+    }
+}

@@ -1,0 +1,168 @@
+//! Which opening of its store made which events of a replica: see [`Tag`].
+//!
+//! A stretch is a row that says with which tag the events of a replica go on from a seq on. Its
+//! replica writes one with its first event in a space after each opening; with the events
+//! it travels to all who take them. Nobody ever needs more than where two lists part.
+
+use std::ops::ControlFlow;
+
+use super::batch::Batch;
+use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of, vector_key};
+use crate::causal::{Dot, ReplicaId, Seq, Stretches, Tag, VersionVector};
+use crate::storage::{Order, Read, StorageError, Table};
+
+/// The key of a stretch of a replica's events.
+pub(super) fn stretch_key(space: u32, first: Dot) -> Vec<u8> {
+    let mut key = [space_key(space).as_slice(), &[Which::Stretches as u8]].concat();
+    put_dot(&mut key, first);
+    key
+}
+
+/// The stretches of a replica's events that begin between two seqs, both included, ascending.
+pub(super) fn read_stretches(
+    rows: &dyn Read,
+    space: u32,
+    replica: ReplicaId,
+    (first, last): (Seq, Seq),
+) -> Result<Stretches, StorageError> {
+    let mut found = Vec::new();
+    scan_stretches(rows, space, replica, (first, last), Order::Ascending, |stretch| {
+        found.push(stretch);
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// The stretch in which an event stands, if it is known.
+pub(super) fn stretch_at(
+    rows: &dyn Read,
+    space: u32,
+    dot: Dot,
+) -> Result<Option<(Seq, Tag)>, StorageError> {
+    let mut found = None;
+    let upto = (Seq::ZERO, dot.seq);
+    scan_stretches(rows, space, dot.replica, upto, Order::Descending, |stretch| {
+        found = Some(stretch);
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+fn scan_stretches(
+    rows: &dyn Read,
+    space: u32,
+    replica: ReplicaId,
+    (first, last): (Seq, Seq),
+    order: Order,
+    mut visit: impl FnMut((Seq, Tag)) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let from = stretch_key(space, Dot::new(replica, first));
+    let mut to = stretch_key(space, Dot::new(replica, last));
+    to.push(0);
+    let mut wrong = None;
+    rows.scan(Table::Vectors, range(&from, &to), order, &mut |key, value| match dot_of_key(key)
+        .ok()
+        .zip(tag_of(value))
+    {
+        Some((dot, tag)) => visit((dot.seq, tag)),
+        None => {
+            wrong = Some(corrupt(Table::Vectors, key, "not a stretch of events"));
+            ControlFlow::Break(())
+        }
+    })?;
+    wrong.map_or(Ok(()), Err)
+}
+
+/// Up to which seq the stretches of a replica are known: beyond what was seen of it where its
+/// name forked, and what goes on under it was not taken yet.
+pub(super) fn known_upto(
+    rows: &dyn Read,
+    space: u32,
+    replica: ReplicaId,
+) -> Result<Seq, StorageError> {
+    let key = vector_key(space, Which::Known, replica);
+    let Some(row) = rows.get(Table::Vectors, &key)? else { return Ok(Seq::ZERO) };
+    let seq = row.as_slice().try_into().map(u64::from_be_bytes);
+    seq.map(Seq::new).map_err(|_| corrupt(Table::Vectors, &key, "not a seq"))
+}
+
+/// The tag of an event, as far as it is known.
+pub(super) fn tag_at(rows: &dyn Read, space: u32, dot: Dot) -> Result<Tag, StorageError> {
+    Ok(stretch_at(rows, space, dot)?.map_or(Tag::UNKNOWN, |(_, tag)| tag))
+}
+
+/// The stretches that begin beyond what `told` has seen, up to these entries: what goes with
+/// a delta, ascending.
+pub(super) fn stretches_beyond(
+    rows: &dyn Read,
+    space: u32,
+    entries: &VersionVector,
+    told: &VersionVector,
+) -> Result<Vec<(Dot, Tag)>, StorageError> {
+    let mut found = Vec::new();
+    for (replica, last) in entries.iter() {
+        let stretches = read_stretches(rows, space, replica, (told.get(replica).next(), last))?;
+        found.extend(stretches.into_iter().map(|(first, tag)| (Dot::new(replica, first), tag)));
+    }
+    Ok(found)
+}
+
+impl Batch<'_> {
+    /// Begins a stretch.
+    pub(super) fn put_stretch(&mut self, first: Dot, tag: Tag) -> Result<(), StorageError> {
+        self.rows.put(Table::Vectors, &stretch_key(self.space, first), tag.as_bytes())
+    }
+
+    /// Notes what is known of a replica's stretches, up to a seq.
+    pub(super) fn know_stretches(
+        &mut self,
+        replica: ReplicaId,
+        stretches: &[(Seq, Tag)],
+        upto: Seq,
+    ) -> Result<(), StorageError> {
+        let beyond = stretches.iter().filter(|(first, _)| *first > self.seen(replica));
+        for (first, tag) in beyond.copied().collect::<Vec<_>>() {
+            self.put_stretch(Dot::new(replica, first), tag)?;
+        }
+        let key = vector_key(self.space, Which::Known, replica);
+        self.rows.put(Table::Vectors, &key, &upto.get().to_be_bytes())
+    }
+
+    /// Begins a stretch of this store's own with an event, unless one with this tag goes on.
+    pub(super) fn begin_stretch(&mut self, first: Dot, tag: Tag) -> Result<(), StorageError> {
+        match stretch_at(self.rows, self.space, first)? {
+            Some((_, newest)) if newest == tag => Ok(()),
+            _ => self.put_stretch(first, tag),
+        }
+    }
+
+    /// Takes the stretches that come with a delta which leads to `vector`; whether they go on
+    /// from what is here. Where another session moved this replica along beyond `told`, which
+    /// is what the sender knew of it, both must say the same of what lies between; and what
+    /// is known of stretches that were not taken yet must be so.
+    pub(super) fn take_stretches(
+        &mut self,
+        stretches: &[(Dot, Tag)],
+        vector: &VersionVector,
+        told: &VersionVector,
+    ) -> Result<bool, StorageError> {
+        for (replica, top) in vector.iter() {
+            let (from, seen) = (told.get(replica).next(), self.seen(replica));
+            let here = read_stretches(self.rows, self.space, replica, (from, top))?;
+            let mut come = stretches.iter().filter(|(first, _)| first.replica == replica);
+            let comes = |(first, tag): &(Seq, Tag)| {
+                stretches.binary_search(&(Dot::new(replica, *first), *tag)).is_ok()
+            };
+            let is_here = |(first, tag): &(Dot, Tag)| {
+                first.seq < from || first.seq > seen || here.contains(&(first.seq, *tag))
+            };
+            if !(here.iter().all(comes) && come.all(is_here)) {
+                return Ok(false);
+            }
+        }
+        for (first, tag) in stretches {
+            self.put_stretch(*first, *tag)?;
+        }
+        Ok(true)
+    }
+}
