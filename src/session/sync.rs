@@ -420,7 +420,9 @@ impl SpaceSync {
             }
             (Message::Chunk { .. }, Phase::Forked) => {}
             // Until the peer's vector is known, nothing says on which histories its delta lies.
-            (chunk @ Message::Chunk { .. }, Phase::Opening) if self.awaited.is_some() => {
+            (chunk @ Message::Chunk { .. }, Phase::Opening)
+                if self.awaited.is_some() && !self.one_way.here =>
+            {
                 return Ok(Some(chunk));
             }
             (Message::Chunk { chunk, .. }, _) => return self.take_chunk(chunk, around),
