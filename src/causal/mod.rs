@@ -72,6 +72,8 @@ mod dot;
 mod dotted;
 mod hlc;
 mod replica;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 pub use context::CausalContext;
