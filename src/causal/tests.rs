@@ -129,6 +129,7 @@ fn a_clock_follows_up_to_the_bound_and_not_beyond() {
     assert!(clock.observe(Hlc::new(1, 1), 100, 10) && clock.observe(clock.last(), 0, 0));
     assert_eq!(clock.last(), Hlc::new(110, 9));
     assert_eq!(Hlc::from_u64(Hlc::new(1, 2).as_u64()), Hlc::new(1, 2));
+    assert_eq!((Hlc::MAX_MS, Hlc::MAX.ms()), (0xffff_ffff_ffff, Hlc::MAX_MS));
     assert_eq!(Hlc::new(Hlc::MAX_MS + 1, 1), Hlc::new(Hlc::MAX_MS, 1));
     assert_eq!((Hlc::new(3, u16::MAX).next(), Hlc::MAX.next()), (Hlc::new(4, 0), Hlc::MAX));
 }

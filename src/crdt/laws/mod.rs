@@ -143,7 +143,7 @@ where
 /// How many of so many cases are tried: an interpreter takes a thousand times as long for
 /// each, and looks for other mistakes.
 pub(crate) const fn cases_here(cases: u64) -> u64 {
-    if cfg!(miri) { cases.div_ceil(1_000) } else { cases }
+    if cfg!(miri) { cases.div_ceil(5_000) } else { cases }
 }
 
 /// Draws cases, the same ones each time. One that fails is shrunk for as long as what it
