@@ -33,3 +33,22 @@
 //! A test that cannot fail shows nothing. The broken rules above are one answer: they ask
 //! whether the *oracle* sees. The other two ask of the plain tests whether they reach the code,
 //! and whether they would notice if it were wrong.
+//!
+//! **Coverage**, of lines, by the tests of the library and those of the public face:
+//! ```text
+//! cargo +nightly llvm-cov test --locked --all-features --lib --tests
+//! ```
+//! A part of that (without the binary, kills, flips and cost, and with 30 worlds) reached 99.8 %
+//! of `causal`, 96.3 % of `codec`, 98.2 % of `crdt`, 98.2 % of `digest`, 94.8 % of `space` and
+//! 97.4 % of `session`. What is left are mostly errors of a storage that fails, and of rows that
+//! cannot be.
+//!
+//! **Mutants**: the code is changed in one place, and some test must fail.
+//! ```text
+//! cargo mutants -f 'src/causal/*.rs' -- causal::
+//! cargo mutants -f 'src/crdt/*.rs' -- crdt::       # the join stands in dots.rs
+//! cargo mutants -f 'src/digest/*.rs' -- digest::
+//! ```
+//! Of 165 mutants of `causal` 24 do not compile, 138 are noticed (5 of them by never coming to an
+//! end), a test was missing for one, and two change nothing that can be seen.
+//! `.cargo/mutants.toml` says which may survive, and why.
