@@ -19,12 +19,12 @@ fn keys_are_ranged_by_either_end() {
         let found = space.keys(range).unwrap();
         found.into_iter().map(|entry| String::from_utf8(entry.key).unwrap()).collect()
     };
-    assert_eq!(keys(Keys::range((Excluded("a"), Excluded("d")))), "bc");
-    assert_eq!(keys(Keys::range((Included("b"), Unbounded))), "bcd");
-    assert_eq!(keys(Keys::range((Unbounded, Included("b")))), "ab");
-    assert_eq!(keys(Keys::range((Excluded("b"), Unbounded))), "cd");
-    assert_eq!(keys(Keys::range((Unbounded, Excluded("")))), "");
-    assert_eq!(keys(Keys::range((Unbounded::<&str>, Unbounded))), "abcd");
+    assert_eq!(keys(Keys::range::<&str>((Excluded("a"), Excluded("d")))), "bc");
+    assert_eq!(keys(Keys::range::<&str>((Included("b"), Unbounded))), "bcd");
+    assert_eq!(keys(Keys::range::<&str>((Unbounded, Included("b")))), "ab");
+    assert_eq!(keys(Keys::range::<&str>((Excluded("b"), Unbounded))), "cd");
+    assert_eq!(keys(Keys::range::<&str>((Unbounded, Excluded("")))), "");
+    assert_eq!(keys(Keys::range::<&str>((Unbounded, Unbounded))), "abcd");
 }
 
 #[test]

@@ -196,6 +196,7 @@ fn flags_read_as_their_rule_says() {
     let mut flag = DwFlag::new();
     assert!(!flag.is_enabled());
     let _ = flag.enable_at(dot(A, 2)).unwrap();
+    assert!(flag.is_enabled());
     let mut off = flag.clone();
     let _ = off.disable_at(dot(B, 1)).unwrap();
     let _ = flag.enable(replica(A));
@@ -223,7 +224,9 @@ fn maps_read_what_stands_in_them() {
     assert!(map.contains_key(&'x') && !map.contains_key(&'z') && map.get(&'z').is_none());
     assert!(map.iter().map(|(_, counter)| counter.value()).eq([1, 2]));
     assert!(map.remove(&'z').seen().is_empty());
+    let before = map.store().clone();
     let gone = map.remove(&'x');
+    assert!(before != *map.store() && before == before.clone());
     assert!(map.keys().eq([&'y']) && gone.is_empty() && gone.seen().count() == 1);
 
     let mut flags: OrMap<char, EwFlag> = OrMap::new();
