@@ -36,7 +36,8 @@
 //!   keep together, and what apart. [`guide::comparison`]: what others do better.
 //! - [`guide::operating`]: backup, crash, size, moving, upgrading, serving.
 //! - [`guide::format`]: the file and the wire, byte by byte. [`guide::limits`]: every bound.
-//! - [`guide::rooms`]: how the library is laid out.
+//! - [`guide::rooms`]: how the library is laid out. [`guide::tested`]: how it is tested, with the
+//!   commands.
 //! - [`space`]: stores, spaces, transactions, and a handle for each type.
 //! - [`session`]: the protocol as a state machine, and the loop that drives it.
 //! - [`crdt`]: the same types as plain values, for those who need no store.

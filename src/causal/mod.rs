@@ -73,6 +73,8 @@ mod dotted;
 mod hlc;
 mod replica;
 mod tag;
+#[cfg(test)]
+mod tests;
 mod vector;
 
 pub use context::CausalContext;

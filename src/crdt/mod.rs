@@ -124,4 +124,6 @@ macro_rules! wrap_store {
 use wrap_store;
 
 #[cfg(test)]
+mod reads;
+#[cfg(test)]
 mod tests;

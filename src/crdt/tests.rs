@@ -50,6 +50,7 @@ where
             both.flatten().unwrap() == rows && live == rows.len()
         })
     }
+    let histories = super::laws::cases_here(histories);
     quickcheck::QuickCheck::new()
         .rng(quickcheck::Gen::from_size_and_seed(12, 7))
         .tests(histories)

@@ -12,6 +12,7 @@ pub mod operating;
 pub mod rooms;
 pub mod spaces;
 pub mod sync;
+pub mod tested;
 #[cfg(feature = "quickcheck")]
 pub mod testing;
 pub mod why;

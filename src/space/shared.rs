@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::dropping::name_in;
 use super::resolve::Resolvers;
-use super::rows::{Which, read_state, read_vector};
+use super::rows::{Which, read_vector};
 use super::store::{Store, lock, number_of};
 use crate::causal::{ReplicaId, VersionVector};
 use crate::error::Error;
@@ -80,10 +80,12 @@ impl SpaceShared {
         self.shown.fetch_max(own.get(), Ordering::SeqCst);
     }
 
-    /// The same of the vector that these rows have.
+    /// The same of the vector that these rows have: they are a backup.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn show_rows(&self, rows: &dyn Read) -> Result<(), StorageError> {
         if let Some(number) = number_of(rows, &self.name)? {
-            self.show(&*self.vector(rows, number, read_state(rows, number)?.commit)?);
+            let state = super::rows::read_state(rows, number)?;
+            self.show(&*self.vector(rows, number, state.commit)?);
         }
         Ok(())
     }
