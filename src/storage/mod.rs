@@ -31,7 +31,7 @@ pub(crate) use file::device;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileOptions, Fill, RedbStorage};
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use file::{Gap, Wreck};
+pub(crate) use file::{Gap, Survey, Wreck};
 pub use memory::MemoryStorage;
 pub(crate) use overlay::{Changed, Changes, Overlay};
 

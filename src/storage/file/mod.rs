@@ -39,7 +39,7 @@ pub(super) mod tests;
 use health::Health;
 use journal::{Draft, Drafted};
 use open::{Engine, Plan, Session};
-pub(crate) use salvage::{Gap, Wreck};
+pub(crate) use salvage::{Gap, Survey, Wreck};
 use tables::{Snapshot, Tables};
 
 /// What writes the first rows of a new store.

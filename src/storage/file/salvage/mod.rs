@@ -100,7 +100,8 @@ impl Commit {
         let slot = |n: usize| {
             let slot = kept.get(SLOTS_AT + n * SLOT_BYTES..)?.get(..SLOT_BYTES)?;
             let (checked, checksum) = slot.split_at_checked(CHECKED_BYTES)?;
-            let sound = u128::from_le_bytes(*checksum.first_chunk()?) == XxHash3_128::oneshot(checked);
+            let sound =
+                u128::from_le_bytes(*checksum.first_chunk()?) == XxHash3_128::oneshot(checked);
             let has_root = *checked.get(1)? != 0;
             let root = Pointer::of_root(checked.get(8..)?)?;
             let length = u64::from_le_bytes(*checked.get(8 + Pointer::BYTES..)?.first_chunk()?);
@@ -168,7 +169,8 @@ impl Wreck {
             Err(_) => None,
         };
         let file = File::open(&path).map_err(failed)?;
-        let file = FileBackend::new(file).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
+        let file =
+            FileBackend::new(file).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
         Self::of(Arc::new(file), lock).map_err(failed)?.ok_or_else(|| {
             not_a_store("none of the four copies of its first block is left, which name all else")
         })
@@ -227,7 +229,11 @@ impl Wreck {
                 let readable = read_changes(row, &mut changes).is_ok();
                 whole &= readable && number == Some(next);
                 next += 1;
-                if whole { journal.absorb(changes) } else { later.absorb(changes) }
+                if whole {
+                    journal.absorb(changes)
+                } else {
+                    later.absorb(changes)
+                }
                 ControlFlow::Continue(())
             });
         }
@@ -264,7 +270,9 @@ impl Wreck {
         match self.tables.get(name(table)) {
             // All that there were: what is damaged held no row.
             Some(tree) if survey.sound == tree.length => survey.gaps.clear(),
-            Some(_) if survey.gaps.is_empty() => survey.gaps.push(Gap { after: None, before: None }),
+            Some(_) if survey.gaps.is_empty() => {
+                survey.gaps.push(Gap { after: None, before: None })
+            }
             None if !self.listed => survey.gaps.push(Gap { after: None, before: None }),
             _ => {}
         }

@@ -61,7 +61,8 @@ pub(in super::super) fn heads(start: &[u8]) -> Vec<Vec<u8>> {
     for copy in start.chunks(BLOCK_BYTES).filter(|copy| copy.len() >= CHECKED_BYTES) {
         match sound(copy) {
             Some((_, seq, kept)) => sound_ones.push((seq, kept.to_vec())),
-            None => others.extend(copy.get(CHECKED_BYTES - KEPT_BYTES..CHECKED_BYTES).map(<[u8]>::to_vec)),
+            None => others
+                .extend(copy.get(CHECKED_BYTES - KEPT_BYTES..CHECKED_BYTES).map(<[u8]>::to_vec)),
         }
     }
     sound_ones.sort_by_key(|(seq, _)| core::cmp::Reverse(*seq));
