@@ -201,27 +201,31 @@ fn one_flipped_bit_costs_nothing() {
 
 #[test]
 fn lost_pages_delete_nothing_at_a_peer_and_bring_nothing_back() {
-    let (mut incomplete, mut whole, mut partly) = (0, 0, 0);
+    let (mut incomplete, mut whole, mut partly, mut lost) = (0, 0, 0, 0);
     for closes in [true, false] {
         let story = Story::told(closes);
         let mut dice = Dice(7);
         for _ in 0..9 {
             let mut bytes = story.bytes.clone();
             let blocks: Vec<usize> =
-                (0..1 + dice.below(6)).map(|_| 4 + dice.below(bytes.len() / 4096 - 4)).collect();
+                (0..1 + dice.below(40)).map(|_| 4 + dice.below(bytes.len() / 4096 - 4)).collect();
             for block in &blocks {
                 let from = block * 4096 + dice.below(3000);
                 bytes[from..from + 1000].iter_mut().for_each(|byte| *byte ^= 0x5a);
             }
             let what = format!("closed {closes}, blocks {blocks:?}");
             let recovered = story.recover(&bytes);
-            incomplete += usize::from(recovered.0.waiting > 0);
-            whole += usize::from(recovered.0.waiting == 0);
+            incomplete += usize::from(!recovered.0.incomplete.is_empty());
+            whole += usize::from(recovered.0.incomplete.is_empty());
+            lost += usize::from(recovered.0.lost > 0);
             let salvaged = story.goes_on(recovered, &what);
             partly += usize::from(salvaged > 0 && salvaged < OWN);
         }
     }
-    assert!(incomplete > 5 && whole > 2 && partly > 2, "{incomplete} {whole} {partly}");
+    assert!(
+        incomplete > 4 && whole > 1 && partly > 1 && lost > 2,
+        "{incomplete} {whole} {partly} {lost}"
+    );
 }
 
 #[test]
@@ -240,7 +244,7 @@ fn a_file_cut_short_gives_what_is_left_of_it() {
 fn a_killed_store_with_a_damaged_journal_is_recovered() {
     let story = Story::told(false);
     let mut stuck = 0;
-    for block in 4..story.bytes.len() / 4096 {
+    for block in (4..story.bytes.len() / 4096).step_by(3) {
         let mut bytes = story.bytes.clone();
         bytes[block * 4096 + 100..block * 4096 + 1100].fill(0x5a);
         let path = story.path("stuck");
@@ -289,11 +293,11 @@ fn a_hole_in_sound_pages_is_no_claim_either() {
         let path = story.path("holed");
         std::fs::write(&path, &story.bytes).unwrap();
         let _ = std::fs::remove_file(story.path("holed.id"));
-        // So that its roots are kept.
-        let store = Store::open_with(&path, options(7)).unwrap();
-        main_of(&store).root().unwrap();
-        store.flush().unwrap();
-        drop(store);
+        if known == 0 {
+            // Only the root tells, so it must have been asked for.
+            let store = Store::open_with(&path, options(7)).unwrap();
+            main_of(&store).root().unwrap();
+        }
         let storage = engine(&path);
         let items = rows(&storage, Table::Items);
         let (item, _) =

@@ -73,7 +73,7 @@ fn line(report: &RecoverReport, adopted: u64, new: &Path) -> String {
         report.replica
     );
     if report.waiting > 0 {
-        text += &format!("; {} more wait to be decided", report.waiting - adopted);
+        text += &format!("; {} more wait to be decided", report.waiting.saturating_sub(adopted));
     }
     if adopted > 0 {
         text += &format!("; {adopted} written anew");

@@ -62,6 +62,9 @@ pub(crate) struct Survey {
 /// Of how many rows in damaged pages are kept to be held against other rows.
 const MOST_SUSPECTS: usize = 100_000;
 
+/// Table, key, and what was put there, or nothing where it was deleted.
+type Change<'c> = (Table, &'c [u8], Option<&'c [u8]>);
+
 /// A file that may be damaged, open for reading.
 pub(crate) struct Wreck {
     pages: Pages,
@@ -252,7 +255,7 @@ impl Wreck {
 
     /// What the journal says behind a part of it that is lost: of a moment that is not whole.
     /// `None` where nothing of it is lost.
-    pub(crate) fn later(&self) -> Option<impl Iterator<Item = (Table, &[u8], Option<&[u8]>)>> {
+    pub(crate) fn later(&self) -> Option<impl Iterator<Item = Change<'_>>> {
         (!self.journal_whole).then(|| self.later.iter())
     }
 

@@ -96,6 +96,11 @@ impl Pages {
         self.damaged.get_mut().clear();
     }
 
+    /// How many there may be in the file.
+    pub(super) const fn count(&self) -> u64 {
+        self.file_bytes / BLOCK_BYTES as u64 + 1
+    }
+
     /// Pages that did not match and could not be mended.
     pub(super) fn lost(&self) -> u64 {
         self.damaged.borrow().values().filter(|(_, sound)| !sound).count() as u64

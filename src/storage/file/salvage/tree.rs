@@ -32,6 +32,10 @@ impl Within<'_> {
     }
 }
 
+/// What a walk has left of the pages that a file can hold: a tree visits each at most once,
+/// and one that is made to lead to the same page again and again would never end.
+struct Left(u64);
+
 pub(super) type Visit<'v> = &'v mut dyn FnMut(Met<'_>) -> ControlFlow<()>;
 
 /// A tree: where its root is, and whether that is told by a page that is sound itself.
@@ -46,28 +50,34 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn walk(&self, pages: &Pages, within: Within<'_>, visit: Visit<'_>) {
-        let _ = self.beneath(pages, self.root, (self.trusted, MOST_LEVELS), within, visit);
+        let mut left = Left(pages.count());
+        let at = (self.root, self.trusted, MOST_LEVELS);
+        let _ = self.beneath(pages, at, &mut left, within, visit);
     }
 
     fn beneath(
         &self,
         pages: &Pages,
-        pointer: Pointer,
-        (trusted, levels): (bool, usize),
+        (pointer, trusted, levels): (Pointer, bool, usize),
+        left: &mut Left,
         within: Within<'_>,
         visit: Visit<'_>,
     ) -> ControlFlow<()> {
         // A damaged pointer may lead anywhere, to a page of old even: only one that leads to
         // what it says is followed.
+        if levels == 0 || left.0 == 0 {
+            return visit(Met::Gap);
+        }
+        left.0 -= 1;
         let found = pages.page(pointer, self.widths).filter(|(_, sound)| *sound || trusted);
-        let Some((page, sound)) = found.filter(|_| levels > 0) else { return visit(Met::Gap) };
+        let Some((page, sound)) = found else { return visit(Met::Gap) };
         match page.first() {
             Some(&LEAF) => match Leaf::of(&page, self.widths) {
                 Some(leaf) => rows(leaf, sound, within, visit),
                 None => visit(Met::Gap),
             },
             Some(&BRANCH) => match Branch::of(&page, self.widths) {
-                Some(branch) => self.children(pages, branch, (sound, levels), within, visit),
+                Some(branch) => self.children(pages, (branch, sound, levels), left, within, visit),
                 None => visit(Met::Gap),
             },
             _ => visit(Met::Gap),
@@ -77,8 +87,8 @@ impl Tree {
     fn children(
         &self,
         pages: &Pages,
-        branch: Branch<'_>,
-        (sound, levels): (bool, usize),
+        (branch, sound, levels): (Branch<'_>, bool, usize),
+        left: &mut Left,
         within: Within<'_>,
         visit: Visit<'_>,
     ) -> ControlFlow<()> {
@@ -95,7 +105,7 @@ impl Tree {
             }
             match branch.child(n) {
                 Some(child) => {
-                    self.beneath(pages, child, (sound, levels - 1), within, visit)?;
+                    self.beneath(pages, (child, sound, levels - 1), left, within, visit)?;
                 }
                 None => visit(Met::Gap)?,
             }
