@@ -208,7 +208,7 @@ fn lost_pages_delete_nothing_at_a_peer_and_bring_nothing_back() {
         for _ in 0..9 {
             let mut bytes = story.bytes.clone();
             let blocks: Vec<usize> =
-                (0..1 + dice.below(40)).map(|_| 4 + dice.below(bytes.len() / 4096 - 4)).collect();
+                (0..1 + dice.below(120)).map(|_| 4 + dice.below(bytes.len() / 4096 - 4)).collect();
             for block in &blocks {
                 let from = block * 4096 + dice.below(3000);
                 bytes[from..from + 1000].iter_mut().for_each(|byte| *byte ^= 0x5a);
