@@ -60,6 +60,7 @@ pub(super) struct Waiting<'r> {
 }
 
 impl<'r> Waiting<'r> {
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn new(dot: Dot, place: &'r [u8], value: &'r [u8]) -> Self {
         Self { dot, stand_in: None, place, value }
     }
@@ -94,6 +95,7 @@ impl<'r> Waiting<'r> {
 }
 
 /// Whether a row of the whole store is one of these.
+#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn is_waiting(key: &[u8]) -> bool {
     key.starts_with(WAITING_KEY)
 }

@@ -72,7 +72,7 @@ fn line(report: &RecoverReport, adopted: u64, new: &Path) -> String {
         report.spaces,
         report.replica
     );
-    if report.waiting > 0 {
+    if report.waiting > adopted {
         text += &format!("; {} more wait to be decided", report.waiting.saturating_sub(adopted));
     }
     if adopted > 0 {
