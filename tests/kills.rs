@@ -1,12 +1,14 @@
-//! `kill -9` at any moment of an import or a sync: what was acknowledged stays, what was
-//! removed stays away, and what was not acknowledged is there whole or not at all.
+//! `kill -9` at any moment of an import, a sync, while compacting or recovering: what was
+//! acknowledged stays, what was removed stays away, and what was not acknowledged is there
+//! whole or not at all.
 //!
 //! Two stores write rows of their own, meet, and then each writes those of the other. Each
 //! kill strikes an import that reads from a pipe, or one of the two processes of a sync, and the
 //! stores are then compared with a model.
 //! An import that exited with 0 is acknowledged; of one that was killed, the first so many
 //! commits are there. A sync that was killed has moved each store from one moment of the other
-//! to a later one, or not at all.
+//! to a later one, or not at all. Compacting changes nothing that anybody sees, and a recovery
+//! leaves the old store as it was and the new one whole or not there.
 //!
 //! `REJOIN_KILLS` says how many kills, `REJOIN_KILLS_ROWS` how many rows there are at first,
 //! `REJOIN_KILLS_SEED` what is drawn. The moment of a kill is drawn too, but what the process
@@ -74,6 +76,8 @@ struct Kills {
     /// How long an import takes for a line, about.
     of_a_line: Duration,
     slowest_open: Duration,
+    /// Imports of several commits, in percent.
+    large: usize,
 }
 
 fn number(name: &str, default: usize) -> usize {
@@ -175,7 +179,7 @@ impl Kills {
     /// Waits for the moment of a kill, which comes at the latest when twice the time has gone
     /// by that as many lines took at first, and that of starting a process.
     fn wait(&mut self, lines: usize) {
-        let longest = Duration::from_millis(200) + self.of_a_line * 2 * lines as u32;
+        let longest = Duration::from_millis(80) + self.of_a_line * 2 * lines as u32;
         let micros = self.random.below(longest.as_micros() as usize);
         std::thread::sleep(Duration::from_micros(micros as u64));
     }
@@ -189,7 +193,7 @@ impl Kills {
 
     /// An import that is killed.
     fn import_killed(&mut self, store: usize) -> String {
-        let most = if self.random.percent(50) { 100 } else { 5 * COMMIT_LINES / 2 };
+        let most = if self.random.below(100) < self.large { 5 * COMMIT_LINES / 2 } else { 100 };
         let count = self.random.between(1, most);
         let changes = self.rows[store].draw(&mut self.random, count);
         let text = self.rows[store].lines(&changes);
@@ -265,6 +269,49 @@ impl Kills {
             let _ = write!(told, ", {} {moved}", STORES[store]);
         }
         told + if ended { ", it had ended" } else { "" }
+    }
+
+    /// Compacting that is killed.
+    fn compact_killed(&mut self, store: usize) -> String {
+        let compacting =
+            self.world.command(STORES[store], &["compact"]).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(self.random.below(25_000) as u64));
+        let ended = kill(compacting);
+        drop(self.open(store, true));
+        format!("compacting {}{}", STORES[store], if ended { ", it had ended" } else { "" })
+    }
+
+    /// A recovery that is killed, and what the next one makes of what it left.
+    fn recover_killed(&mut self, store: usize) -> String {
+        let (old, new) = (self.path(store), self.world.path("new"));
+        let before = std::fs::read(&old).unwrap();
+        let [from, to] = [&old, &new].map(|path| path.to_str().unwrap().to_owned());
+        let recover = || {
+            let mut command = self.world.command("none", &["recover", &from, &to]);
+            command.stdout(Stdio::null()).spawn().unwrap()
+        };
+        let (recovering, again) = (recover(), &recover);
+        let longest =
+            Duration::from_millis(20) + self.of_a_line * self.rows[0].written.len() as u32;
+        std::thread::sleep(longest.mul_f64(self.random.below(1000) as f64 / 1000.0));
+        let ended = kill(recovering);
+        let there = new.exists();
+        assert!(there || !ended);
+        if !there {
+            assert!(again().wait().unwrap().success());
+        }
+        assert!(std::fs::read(&old).unwrap() == before, "the old store was only to be read");
+        let (saved, original) = (Store::open(&new).unwrap(), Store::open(&old).unwrap());
+        assert!(saved.check().unwrap().is_sound());
+        let [a, b] = [&saved, &original].map(|store| store.space("main").unwrap());
+        assert_eq!(a.root().unwrap(), b.root().unwrap());
+        assert_eq!(a.vector().unwrap(), b.vector().unwrap());
+        drop((a, b, saved, original));
+        for file in ["new", "new.id"] {
+            std::fs::remove_file(self.world.path(file)).unwrap();
+        }
+        let how = if there { "the new store was there" } else { "there was no new store" };
+        format!("recovering {}, {how}{}", STORES[store], if ended { ", it had ended" } else { "" })
     }
 
     /// Whether a store has come to the moment at which the other one stands: with all of its
@@ -361,37 +408,51 @@ impl Kills {
     }
 }
 
+/// A process that is killed leaves all it wrote with the system, synced or not, so that a disk
+/// would tell no more than memory does, and be slower.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new()).unwrap()
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_to_a_kill() {
-    let (kills, rows) = (number("REJOIN_KILLS", 8), number("REJOIN_KILLS_ROWS", 2_000));
+    // The checks of a release kill more often than those of every change.
+    let many = if std::env::var_os("REJOIN_CI").is_some() { 200 } else { 24 };
+    let (kills, rows) = (number("REJOIN_KILLS", many), number("REJOIN_KILLS_ROWS", 500));
     let seed = number("REJOIN_KILLS_SEED", 3);
     println!("REJOIN_KILLS={kills} REJOIN_KILLS_ROWS={rows} REJOIN_KILLS_SEED={seed}");
     let mut w = Kills {
-        world: World::new(),
+        world: World { folder: in_memory() },
         random: Random::new(seed as u64),
         rows: STORES.map(Rows::named),
         of_a_line: Duration::ZERO,
         slowest_open: Duration::ZERO,
+        large: if rows < 2_000 { 4 } else { 50 },
     };
     let began = Instant::now();
     w.import(0, rows);
     w.of_a_line = began.elapsed() / rows as u32;
-    let each = if rows < MANY_ROWS { 1 } else { 20 };
+    let each = if rows < MANY_ROWS { 4 } else { 20 };
     for cycle in 0..kills {
-        // Import, sync, import, sync, in all roles.
-        let [writer, server] = [cycle / 2 % 2, cycle / 4 % 2];
-        let told = if cycle % 2 == 0 {
-            for _ in 0..w.random.below(3) {
-                let count = w.random.between(1, 300);
-                w.import(writer, count);
+        // In all roles.
+        let [writer, server] = [w.random.below(2), w.random.below(2)];
+        let told = match cycle % 6 {
+            0 | 3 => {
+                for _ in 0..w.random.below(2) {
+                    let count = w.random.between(1, 300);
+                    w.import(writer, count);
+                }
+                w.import_killed(writer)
             }
-            w.import_killed(writer)
-        } else {
-            for store in [0, 1] {
-                let count = w.random.between(1, rows.min(COMMIT_LINES));
-                w.import(store, count);
+            1 | 4 => {
+                for store in [0, 1] {
+                    let count = w.random.between(1, rows.min(COMMIT_LINES));
+                    w.import(store, count);
+                }
+                w.sync_killed(server, writer)
             }
-            w.sync_killed(server, writer)
+            2 => w.compact_killed(writer),
+            _ => w.recover_killed(writer),
         };
         println!("{cycle}: {told}");
         (0..STORES.len()).for_each(|store| w.look(store));
@@ -399,7 +460,7 @@ fn nothing_acknowledged_is_lost_to_a_kill() {
             (0..STORES.len()).for_each(|store| w.look_at_all(store));
             w.rows.iter_mut().for_each(|rows| rows.touched.clear());
         }
-        if cycle % 2 == 1 && w.random.percent(50) {
+        if cycle % 3 == 1 && w.random.percent(50) {
             w.sync(1 - server);
         }
     }

@@ -108,7 +108,7 @@
 //! never a wrong value ([`format`](super::format) has the layout). What lies in other blocks can
 //! still be read. (In a file that was not closed the newest half a MiB may stand in one place,
 //! the journal; where damage hits that, the store does not open, since any row may be older
-//! than what cannot be read.)
+//! than what cannot be read. It can be recovered.)
 //!
 //! [`Store::check`](crate::Store::check) (`rejoin check`) reads all rows and holds them against
 //! each other: each item against its dot and its hash, counts against rows, the digest against
@@ -117,15 +117,62 @@
 //! that it has seen and lost would be deleted. Sessions hold what they send, and the blocks that
 //! they make claims on, against their hashes; whoever finds something wrong writes it down, and
 //! from then on sessions fail with [`Damaged`](crate::storage::StorageError::Damaged), until a
-//! check finds nothing ([`Store::damage`](crate::Store::damage)). Do not mend a store that is not sound. Put the file
-//! aside, and sync a fresh store with a peer; what only the old one knew, export from it as
-//! far as it goes, or take it from a backup.
+//! check finds nothing ([`Store::damage`](crate::Store::damage)). Do not mend a store that is not
+//! sound: recover it.
 //!
 //! ```
 //! # let store = rejoin::Store::in_memory();
 //! let found = store.check()?;
 //! assert!(found.is_sound(), "{:?}", found.problems);
 //! # Ok::<(), rejoin::Error>(())
+//! ```
+//!
+//! # Recovering a damaged store
+//! [`Store::recover`](crate::Store::recover) (`rejoin recover OLD NEW`) saves what is sound of a
+//! damaged file into a new store under a name of its own. It only reads `OLD`, which need not open:
+//! it may have flipped bits or lost pages anywhere, be cut short, or have lost its `FILE.id`.
+//! One flipped bit in a page is found and taken back; of a larger damage the rows beside it
+//! are saved, and those behind it.
+//!
+//! 1. `rejoin recover notes.store notes.saved` says what was saved and what is known to be lost.
+//! 2. **Spaces of which nothing is lost** are as they were: done.
+//! 3. **Of a space of which anything is lost, or may be**, the new store claims to have seen
+//!    nothing, for what it claimed to have seen and does not hold would be deleted at others.
+//!    What was saved of it waits, and is not there for readers; `rejoin status` counts it.
+//! 4. Sync the new store with every store that can be reached. They send what they hold, and
+//!    what they have seen is decided by that: it lives, or it was removed and stays so.
+//! 5. `rejoin --store notes.saved adopt` ([`Store::adopt`](crate::Store::adopt)) writes what none of them had seen anew.
+//!    Where there is no other store, do so at once: `rejoin recover OLD NEW --adopt`.
+//!
+//! Should a store that was not reached before step 5 know one of the adopted items after all, the
+//! one written here goes in the session with it; until then a counter counts it twice, and
+//! what was removed there is seen again. So do not adopt in two copies of one recovered store,
+//! nor in a [backup](crate::Store::backup) of it: each would write the same items once more.
+//!
+//! *Lost* is what only the damaged store had ever seen and what is damaged itself. Of a space that
+//! was not whole, removals that nobody else had heard of are forgotten too: what they removed is
+//! there again. Nothing can be saved where all four copies of the file's first block, its
+//! first 16 KiB, are gone.
+//!
+//! ```
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let file = |name: &str| folder.path().join(name);
+//! use rejoin::Store;
+//!
+//! let store = Store::open(file("notes.store"))?;
+//! store.space("notes")?.put("monday", "water the plants", None)?;
+//! drop(store);
+//! // A bit flips, and the identity file is lost with the folder it was in.
+//! let mut bytes = std::fs::read(file("notes.store"))?;
+//! let middle = bytes.len() / 2;
+//! bytes[middle] ^= 1;
+//! std::fs::write(file("damaged"), bytes)?;
+//!
+//! let report = Store::recover(file("damaged"), file("notes.saved"))?;
+//! assert!(report.incomplete.is_empty() && report.lost == 0);
+//! let saved = Store::open(file("notes.saved"))?;
+//! assert_eq!(saved.space("notes")?.get("monday")?.len(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Trash

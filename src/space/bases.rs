@@ -106,8 +106,10 @@ impl Space {
     }
 
     /// Remembers that `vector` was proven common with `peer`. A crash may forget it again,
-    /// which costs a round trip and nothing else.
+    /// which costs a round trip and nothing else. What was salvaged and is covered by now is
+    /// decided.
     pub(crate) fn save_base(&self, peer: ReplicaId, vector: &VersionVector) -> Result<(), Error> {
+        self.settle_waiting()?;
         let vector = &self.tagged(vector)?;
         let hash = VectorHash::of(vector);
         if self.base_with(None)? == Some(hash) && self.base_with(Some(peer))? == Some(hash) {

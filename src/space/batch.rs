@@ -56,11 +56,12 @@ pub(super) struct Batch<'t> {
     /// The commit that this batch becomes part of touched the space before.
     touched: bool,
     pub(super) trash: Trashing,
-    /// The tag of what this store makes, and whether a stretch with it is known to be begun.
+    /// The tag of what this store makes, and the name of which a stretch with it is known to be
+    /// begun.
     tag: Tag,
-    tagged: bool,
-    /// The first event that was made here.
-    made: Option<Dot>,
+    tagged: Option<ReplicaId>,
+    /// The first events that were made here, of each name.
+    made: SmallVec<[Dot; 1]>,
 }
 
 impl<'t> Batch<'t> {
@@ -84,13 +85,13 @@ impl<'t> Batch<'t> {
             touched: false,
             trash: Trashing::default(),
             tag: Tag::UNKNOWN,
-            tagged: false,
-            made: None,
+            tagged: None,
+            made: SmallVec::new(),
         }
     }
 
-    /// The same, of a store that tags what it makes so; whether it has done so before.
-    pub(super) fn tagging(mut self, tag: Tag, tagged: bool) -> Self {
+    /// The same, of a store that tags what it makes so, and has done so before under a name.
+    pub(super) fn tagging(mut self, tag: Tag, tagged: Option<ReplicaId>) -> Self {
         (self.tag, self.tagged) = (tag, tagged);
         self
     }
@@ -116,7 +117,9 @@ impl<'t> Batch<'t> {
         let dot = Dot::new(replica, self.seen(replica).next());
         self.risen.advance(dot);
         self.dots.push(dot);
-        self.made.get_or_insert(dot);
+        if self.made.iter().all(|first| first.replica != replica) {
+            self.made.push(dot);
+        }
         dot
     }
 
@@ -272,16 +275,18 @@ impl<'t> Batch<'t> {
 
     /// Writes what is kept once a commit: vector, digest marks, commit and log rows, state.
     pub(super) fn finish(mut self, log_limit_bytes: u64) -> Result<Finished, StorageError> {
-        let made = self.made.filter(|_| !fault!(NoTags));
-        if let Some(first) = made.filter(|_| !self.tagged) {
-            self.begin_stretch(first, self.tag)?;
+        let mut made = core::mem::take(&mut self.made);
+        made.retain(|_| !fault!(NoTags));
+        let tagged = self.tagged;
+        for first in made.iter().filter(|first| tagged != Some(first.replica)) {
+            self.begin_stretch(*first, self.tag)?;
         }
         for (replica, seq) in self.risen.iter() {
             debug_assert!(seq > self.base.get(replica), "a vector only rises");
             let key = vector_key(self.space, Which::Seen, replica);
-            let tag = match made {
-                Some(first) if first.replica == replica => self.tag,
-                _ => tag_at(self.rows, self.space, Dot::new(replica, seq))?,
+            let tag = match made.iter().any(|first| first.replica == replica) {
+                true => self.tag,
+                false => tag_at(self.rows, self.space, Dot::new(replica, seq))?,
             };
             self.rows.put(Table::Vectors, &key, &entry_value(seq, tag))?;
         }
@@ -310,7 +315,7 @@ impl<'t> Batch<'t> {
         }
         self.trash.finish(self.rows, self.space)?;
         self.rows.put(Table::States, &space_key(self.space), &self.state.to_row())?;
-        let tagged = made.is_some();
+        let tagged = made.first().map(|first| first.replica);
         Ok(Finished { commit: number, base: self.base, risen: self.risen, tagged })
     }
 }
@@ -329,6 +334,6 @@ pub(super) struct Finished {
     /// The vector before, and what rose above it.
     pub(super) base: Arc<VersionVector>,
     pub(super) risen: VersionVector,
-    /// Whether events were made here, which are tagged.
-    pub(super) tagged: bool,
+    /// The name under which events were made here, which are tagged.
+    pub(super) tagged: Option<ReplicaId>,
 }

@@ -15,6 +15,7 @@ use super::catalog::drop_touched;
 use super::meetings::forget_meetings;
 use super::rows::{Which, after, batch, corrupt, range, read_state, space_key, vector_key};
 use super::store::{Store, number_of};
+use super::waiting::forget_waiting;
 use crate::causal::{ReplicaId, Tag};
 use crate::codec::{Cursor, DecodeError, Put};
 use crate::error::Error;
@@ -42,6 +43,13 @@ const OF_SPACES: [Table; 10] = [
 
 fn names_key(space: &str) -> Vec<u8> {
     [NAMES_KEY, space.as_bytes()].concat()
+}
+
+/// Whether the space of this number was dropped and has rows that are not freed yet.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn is_dropped(rows: &dyn Read, number: u32) -> Result<bool, StorageError> {
+    let key = [DROPPED_KEY, &space_key(number)].concat();
+    Ok(rows.get(Table::Meta, &key)?.is_some())
 }
 
 /// How many names of its own this replica has used up in a space, and the tag of the opening
@@ -121,6 +129,7 @@ impl Store {
             release_staged(rows, &mut state)?;
             drop_touched(rows, state.touched)?;
             forget_meetings(rows, name)?;
+            forget_waiting(rows, number)?;
             rows.delete(Table::Spaces, name.as_bytes())?;
             rows.put(Table::Meta, &[DROPPED_KEY, &space_key(number)].concat(), &[])?;
             dropped = Some(name_in(rows, self.replica(), name)?);

@@ -82,6 +82,8 @@ mod handles;
 mod meetings;
 mod news;
 mod options;
+#[cfg(not(target_arch = "wasm32"))]
+mod recover;
 mod resolve;
 pub mod resolvers;
 mod rows;
@@ -100,6 +102,7 @@ mod tx;
 #[cfg(test)]
 pub(crate) mod vectors;
 mod view;
+mod waiting;
 mod write;
 mod writer;
 
@@ -131,6 +134,8 @@ pub use handles::{
 #[cfg(feature = "sim")]
 pub(crate) use options::Tuning;
 pub use options::{Clock, Options, Randomness};
+#[cfg(not(target_arch = "wasm32"))]
+pub use recover::RecoverReport;
 pub use resolve::Resolved;
 pub use scan::{Item, KeyEntry, Keys};
 pub use space::Space;

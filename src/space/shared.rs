@@ -112,8 +112,8 @@ pub(super) struct Noted {
     /// The vector before it, and what rose above that.
     pub(super) vector: Arc<VersionVector>,
     pub(super) risen: VersionVector,
-    /// Whether it made events, which are tagged.
-    pub(super) tagged: bool,
+    /// The name under which it made events, which are tagged.
+    pub(super) tagged: Option<ReplicaId>,
 }
 
 impl Noted {
@@ -127,7 +127,7 @@ impl Noted {
     /// The commit is there.
     pub(super) fn note(mut self) {
         let space = self.space.clone();
-        if self.tagged {
+        if self.tagged == Some(*lock(&space.replica)) {
             space.tagged.store(true, Ordering::SeqCst);
         }
         let mut kept = lock(&space.vector);

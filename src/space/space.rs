@@ -11,7 +11,7 @@ use super::writer::WriterGuard;
 use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::digest::{self, RootHash};
 use crate::error::{Error, UsageError};
-use crate::storage::{Durability, Read, StorageError, Verdict};
+use crate::storage::{Durability, Overlay, Read, StorageError, Verdict};
 
 /// A set of keys that replicates as one unit, under one version vector.
 ///
@@ -105,7 +105,8 @@ impl Space {
     /// The Merkle root over everything that lives in the space: equal roots, equal spaces.
     ///
     /// Costs a look-up where nothing changed since it was last asked for; else the hashing of
-    /// the changed blocks of 256 events each, in a write transaction.
+    /// the changed blocks of 256 events each, in a write transaction. Where nothing can be written,
+    /// as on a full disk, it is made each time.
     ///
     /// # Errors
     /// The storage failed.
@@ -170,28 +171,35 @@ impl Space {
         self.digest_under(&mut self.store.shared.writer()?, work)
     }
 
-    /// The same by who has the right to write.
+    /// The same by who has the right to write. Where the hashes that wait cannot be saved, because
+    /// the disk is full or the store failed earlier, they are made in memory: reading goes on.
     fn digest_under<R>(
         &self,
         writer: &mut WriterGuard<'_>,
         work: impl FnOnce(&dyn Read, u32, &VersionVector) -> Result<R, Error>,
     ) -> Result<R, Error> {
-        let (mut work, mut done) = (Some(work), None);
-        writer.commit(Durability::Eventual, &mut |rows| {
+        let saved = writer.commit(Durability::Eventual, &mut |rows| {
             let number = number_of(rows, &self.shared.name)?.unwrap_or(u32::MAX);
+            if digest::is_clean(rows, number)? {
+                return Ok(Verdict::Abort);
+            }
             let commit = read_state(rows, number)?.commit;
             let vector = self.shared.vector(rows, number, commit)?;
-            let clean = digest::is_clean(rows, number)?;
-            if !clean {
-                digest::refresh(rows, number, &vector)?;
+            digest::refresh(rows, number, &vector)?;
+            Ok(Verdict::Commit)
+        });
+        // Nobody else writes before this is done, so what was made clean is clean still.
+        let snapshot = self.snapshot()?;
+        let number = snapshot.space.unwrap_or(u32::MAX);
+        match saved {
+            Ok(()) => work(&*snapshot.rows, number, &snapshot.vector),
+            Err(StorageError::Io { .. } | StorageError::MustReopen { .. }) => {
+                let mut rows = Overlay::on(&*snapshot.rows);
+                digest::refresh(&mut rows, number, &snapshot.vector)?;
+                work(&rows, number, &snapshot.vector)
             }
-            done = work.take().map(|work| work(rows, number, &vector));
-            Ok(if clean { Verdict::Abort } else { Verdict::Commit })
-        })?;
-        done.unwrap_or_else(|| {
-            let reason = "the storage ran no transaction and reported no failure".to_owned();
-            Err(StorageError::MustReopen { reason }.into())
-        })
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

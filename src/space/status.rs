@@ -27,6 +27,8 @@ pub struct Status {
     pub staged: u64,
     /// Bytes of removal records kept for peers who were away.
     pub removal_log_bytes: u64,
+    /// Salvaged items that wait to be decided: see [`Store::adopt`](super::Store::adopt).
+    pub waiting: u64,
     /// What peers claim to be removed and is held back here.
     pub held: Vec<Held>,
     /// Items in the trash: see [`Trash`](super::Trash).
@@ -58,6 +60,7 @@ impl Space {
             items: snapshot.state.items,
             staged: snapshot.state.staged,
             removal_log_bytes: snapshot.state.log_bytes,
+            waiting: self.waiting()?,
             held: self.held()?,
             trash_items: trash.count,
             trash_bytes: trash.bytes,

@@ -43,8 +43,8 @@ struct Loaded {
     most: usize,
 }
 
-const CLOCK_KEY: &[u8] = b"clock";
-const SPACES_KEY: &[u8] = b"spaces";
+pub(super) const CLOCK_KEY: &[u8] = b"clock";
+pub(super) const SPACES_KEY: &[u8] = b"spaces";
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these locks guard is whole between any two statements, so a panic elsewhere

@@ -221,7 +221,7 @@ impl Space {
         let tagged = self.shared.tagged.load(Ordering::SeqCst);
         let batch = Batch::new(rows, number, name, vector, state)
             .in_touched(touched)
-            .tagging(self.store.shared.tag, tagged);
+            .tagging(self.store.shared.tag, tagged.then(|| self.replica()));
         let (result, batch) = work(batch)?;
         let Some(batch) = batch else { return Ok((result, None)) };
         let limit = self.store.shared.options.removal_log_bytes;

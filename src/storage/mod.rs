@@ -30,6 +30,8 @@ pub use error::StorageError;
 pub(crate) use file::device;
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{FileOptions, Fill, RedbStorage};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use file::{Gap, Survey, Wreck};
 pub use memory::MemoryStorage;
 pub(crate) use overlay::{Changed, Changes, Overlay};
 

@@ -5,6 +5,7 @@ mod commands;
 mod conditions;
 mod files;
 mod meetings;
+mod recover;
 mod rows;
 mod trash;
 mod world;

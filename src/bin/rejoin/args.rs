@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::text::{Bytes, Element};
+use crate::text::{Bytes, Element, Name};
 
 /// A durable, replicated store of conflict-free values: every replica accepts every write,
 /// and replicas that meet exchange only what the other lacks.
@@ -30,10 +30,13 @@ pub(crate) struct Cli {
     pub(crate) store: Option<PathBuf>,
     /// The space in the store.
     #[arg(long, global = true, value_name = "NAME", default_value = "main")]
-    pub(crate) space: String,
+    pub(crate) space: Name,
     /// Prints JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// The time at the start, in milliseconds since 1970, in place of the system's: for tests.
+    #[arg(long, global = true, hide = true, value_name = "MS")]
+    pub(crate) now_ms: Option<u64>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -55,12 +58,12 @@ pub(crate) enum Command {
     Spaces {
         /// Only spaces whose names start so.
         #[arg(long, value_name = "P", default_value = "")]
-        prefix: String,
+        prefix: Name,
     },
     /// Drops a space of this store. Other stores keep what they hold of it, and the next
     /// sync that is about it brings it back; what no other store has seen is lost.
     #[command(after_help = "Example:\n  rejoin --store a.rejoin drop-space 2024/march")]
-    DropSpace { name: String },
+    DropSpace { name: Name },
     /// Checks the whole store against itself; exit code 0 where it is sound.
     #[command(after_help = "Examples:\n  rejoin --store a.rejoin check
   rejoin --store a.rejoin check --deep")]
@@ -81,6 +84,28 @@ that another process has open is backed up there, or by syncing a fresh store wi
         /// The copy; there must be no file of this name.
         file: PathBuf,
     },
+    /// Saves what is sound of the damaged store OLD in the new file NEW; OLD is only read.
+    #[command(after_help = "Example:
+  rejoin recover a.rejoin saved.rejoin
+  rejoin --store saved.rejoin sync ws://127.0.0.1:7777 --all
+  rejoin --store saved.rejoin adopt
+
+Spaces of which nothing is lost are as they were. Of others the items saved wait: whether
+they live is decided by the next store that has seen them, so that nothing is deleted because
+of the damage and nothing deleted comes back. adopt then writes what no other store knows.")]
+    Recover {
+        /// The damaged store's file, which no process has open.
+        old: PathBuf,
+        /// The new store; there must be no file of this name.
+        new: PathBuf,
+        /// Adopts everything at once: where there is no other store to sync with.
+        #[arg(long)]
+        adopt: bool,
+    },
+    /// Writes the salvaged items that wait, and that no other store knows, anew.
+    #[command(after_help = "Example:\n  rejoin --store saved.rejoin adopt
+Sync with every store that can be reached first: see rejoin recover --help.")]
+    Adopt,
     /// Prints each sibling under a key on a line, and last the context to hand back to put.
     #[command(after_help = "Examples:
   rejoin --store a.rejoin get note
@@ -265,7 +290,7 @@ pub(crate) struct SyncArgs {
     pub(crate) all: bool,
     /// All spaces of both stores whose names start so.
     #[arg(long, value_name = "P")]
-    pub(crate) prefix: Option<String>,
+    pub(crate) prefix: Option<Name>,
     /// The other store only receives: nothing is taken from it.
     #[arg(long)]
     pub(crate) receive_only: bool,

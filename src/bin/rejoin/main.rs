@@ -8,6 +8,7 @@ mod import;
 mod lines;
 mod out;
 mod progress;
+mod recover;
 mod resolve;
 mod serve;
 mod spaces;
@@ -19,6 +20,8 @@ mod values;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
 use clap::{CommandFactory, Parser};
 use rejoin::{Options, Space, Store};
@@ -28,7 +31,8 @@ use out::{Done, Failure, Out, tell_identity};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Some(path) = cli.store.clone() else {
+    let without_store = matches!(cli.command, Command::Recover { .. }).then(PathBuf::new);
+    let Some(path) = cli.store.clone().or(without_store) else {
         let missing = clap::error::ErrorKind::MissingRequiredArgument;
         let what = "the store's file is missing: give --store FILE";
         Cli::command().error(missing, what).exit();
@@ -50,15 +54,19 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
-    let place = Place { path, space: cli.space.clone() };
+    let place = Place { path, space: cli.space.0.clone(), now_ms: cli.now_ms };
     match &cli.command {
         Command::Status => values::status(&place.read()?, out),
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
-        Command::Spaces { prefix } => spaces::list(&place, prefix, out),
-        Command::DropSpace { name } => spaces::drop_space(&place, name, out),
+        Command::Spaces { prefix } => spaces::list(&place, &prefix.0, out),
+        Command::DropSpace { name } => spaces::drop_space(&place, &name.0, out),
         Command::Check { deep } => values::check(&place, *deep, out),
         Command::Compact => values::compact(&place, out),
         Command::Backup { file } => backup::backup(&place, file, out),
+        Command::Recover { old, new, adopt } => {
+            recover::recover((old, new), *adopt, cli.now_ms, out)
+        }
+        Command::Adopt => recover::adopt(&place, out),
         Command::Get { key, resolve } => values::get(&place.read()?, &key.0, *resolve, out),
         Command::Put(args) => values::put(&place, args, out),
         Command::Delete { key } => values::delete(&place.write()?, &key.0, out),
@@ -80,6 +88,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
 struct Place {
     path: PathBuf,
     space: String,
+    now_ms: Option<u64>,
 }
 
 impl Place {
@@ -96,7 +105,7 @@ impl Place {
                 self.path.display()
             )));
         }
-        open(&self.path, false)
+        open(&self.path, false, self.now_ms)
     }
 
     /// The space, for a command that writes: the store is made where it is not there.
@@ -106,12 +115,23 @@ impl Place {
 
     /// The store, which is made where it is not there.
     fn store(&self) -> Result<Store, Failure> {
-        open(&self.path, true)
+        open(&self.path, true, self.now_ms)
     }
 }
 
-fn open(path: &Path, create: bool) -> Result<Store, Failure> {
+/// The library's own, with a clock that starts elsewhere where that is asked for.
+fn options(now_ms: Option<u64>) -> Options {
     let mut options = Options::default();
+    if let Some(now_ms) = now_ms {
+        let started = Instant::now();
+        let passed = move || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        options.clock = Arc::new(move || now_ms.saturating_add(passed()));
+    }
+    options
+}
+
+fn open(path: &Path, create: bool, now_ms: Option<u64>) -> Result<Store, Failure> {
+    let mut options = options(now_ms);
     options.create = create;
     let store = Store::open_with(path, options)?;
     tell_identity(&store, path);

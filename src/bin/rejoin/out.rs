@@ -50,7 +50,7 @@ impl From<Error> for Failure {
                 "; keep it in a file of its own, and its name here"
             }
             Error::Storage(StorageError::Corrupt { .. }) => {
-                "; run check, then sync a fresh store with a peer"
+                "; run check, and save what is sound with rejoin recover"
             }
             _ => "",
         };

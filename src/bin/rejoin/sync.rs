@@ -13,11 +13,11 @@ use crate::args::SyncArgs;
 use crate::out::{Done, Failure, Out, note};
 use crate::serve::{runtime, trace};
 use crate::trash::{held_json, held_text};
-use crate::{Place, open};
+use crate::{Place, open, text};
 
 pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
     let scope = match &args.prefix {
-        Some(prefix) => Scope::Prefix(prefix.clone()),
+        Some(prefix) => Scope::Prefix(prefix.0.clone()),
         None if args.all => Scope::All,
         None => Scope::Space(place.space.clone()),
     };
@@ -37,7 +37,7 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
             runtime()?.block_on(sync_url(&store, scope, url, &options))
         }
         (None, Some(file)) => {
-            let other = open(file, true)?;
+            let other = open(file, true, place.now_ms)?;
             meet(&store, &other, scope, options.session).map_err(|(error, report)| SyncError {
                 reason: rejoin::net::NetError::Session {
                     peer: file.display().to_string(),
@@ -126,7 +126,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         .iter()
         .map(|space| {
             json!({
-                "space": space.name,
+                "space": text::json(space.name.as_bytes()),
                 "root": space.root.map(|root| root.to_string()),
                 "why": space.why.map(|why| why.to_string()),
                 "not_taken": space.not_taken,

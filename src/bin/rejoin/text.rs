@@ -98,6 +98,21 @@ impl AsRef<[u8]> for Bytes {
     }
 }
 
+/// The name of a space, or the start of some, as given: in the form in which names are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Name(pub(crate) String);
+
+impl FromStr for Name {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut bytes = Vec::new();
+        read_bytes(text, &mut bytes)?;
+        let name = String::from_utf8(bytes);
+        name.map(Self).map_err(|_| "a space's name is text, and these bytes are not".to_owned())
+    }
+}
+
 /// An element, field or value of a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Element {
@@ -235,7 +250,7 @@ impl<'de> Deserialize<'de> for Element {
 
 #[cfg(test)]
 mod tests {
-    use super::{Element, line};
+    use super::{Element, Name, json, line};
 
     fn encoding(element: &Element) -> Vec<u8> {
         postcard::to_allocvec(element).unwrap()
@@ -271,6 +286,16 @@ mod tests {
         }
         assert_eq!(Element::of_encoding(b"\x80\x00").line(), "raw:8000");
         assert_eq!(Element::of_encoding(b"\x04hex:").line(), "hex:6865783a");
+    }
+
+    #[test]
+    fn a_space_s_name_is_taken_as_it_is_shown() {
+        for name in ["main", "2024/march", "ä\u{1f34e}", "two\nlines", "hex:6d", "raw:", "\u{7f}"]
+        {
+            assert_eq!(line(name.as_bytes()).parse(), Ok(Name(name.to_owned())), "{name:?}");
+            assert_eq!(json(name.as_bytes()).parse(), Ok(Name(name.to_owned())), "{name:?}");
+        }
+        assert!("hex:ff".parse::<Name>().is_err());
     }
 
     #[test]

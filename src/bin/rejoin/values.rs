@@ -37,7 +37,7 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
     if out.json {
         return out.line(json!({
             "replica": status.replica.to_string(),
-            "space": status.space,
+            "space": text::json(status.space.as_bytes()),
             "vector": vector,
             "root": status.root.to_string(),
             "keys": status.keys,
@@ -45,6 +45,7 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
             "staged": status.staged,
             "file_bytes": status.file_bytes,
             "removal_log_bytes": status.removal_log_bytes,
+            "waiting": status.waiting,
             "held": status.held.iter().map(held_json).collect::<Vec<_>>(),
             "trash_items": status.trash_items,
             "trash_bytes": status.trash_bytes,
@@ -60,6 +61,9 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
     out.line(format_args!("keys        {}", status.keys))?;
     out.line(format_args!("items       {}", status.items))?;
     out.line(format_args!("staged      {}", status.staged))?;
+    if status.waiting > 0 {
+        out.line(format_args!("waiting     {}; see rejoin adopt --help", status.waiting))?;
+    }
     for held in &status.held {
         out.line(format_args!("held        {}", held_text(held)))?;
     }
@@ -103,7 +107,7 @@ pub(crate) fn check(place: &Place, deep: bool, out: &mut Out) -> Done {
         report.problems.iter().try_for_each(|problem| out.line(problem))?;
     }
     Err(Failure::new(format_args!(
-        "{}: the store is not sound; sync a fresh store with a peer, or restore a backup",
+        "{}: the store is not sound; save what is into a new store with rejoin recover, sync a fresh store with a peer, or restore a backup",
         place.path.display()
     )))
 }

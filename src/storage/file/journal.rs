@@ -324,7 +324,7 @@ fn write_changes(changes: &Changes) -> Vec<u8> {
     row
 }
 
-fn read_changes(row: &[u8], changes: &mut Changes) -> Result<(), DecodeError> {
+pub(super) fn read_changes(row: &[u8], changes: &mut Changes) -> Result<(), DecodeError> {
     let mut row = Cursor::new("a row of the journal", row);
     while row.remaining() > 0 {
         let number = row.u8()?;

@@ -30,6 +30,7 @@ mod make;
 mod moves;
 mod open;
 mod path;
+mod salvage;
 mod seal;
 mod tables;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub(super) mod tests;
 use health::Health;
 use journal::{Draft, Drafted};
 use open::{Engine, Plan, Session};
+pub(crate) use salvage::{Gap, Survey, Wreck};
 use tables::{Snapshot, Tables};
 
 /// What writes the first rows of a new store.

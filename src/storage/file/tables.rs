@@ -21,7 +21,11 @@ type Rows<'t> = redb::Range<'t, &'static [u8], &'static [u8]>;
 
 /// The name of a table in the file. It is part of the format.
 pub(super) const fn definition(table: Table) -> Definition {
-    TableDefinition::new(match table {
+    TableDefinition::new(name(table))
+}
+
+pub(super) const fn name(table: Table) -> &'static str {
+    match table {
         Table::Meta => "meta",
         Table::Spaces => "spaces",
         Table::States => "states",
@@ -35,7 +39,7 @@ pub(super) const fn definition(table: Table) -> Definition {
         Table::Bases => "bases",
         Table::Touched => "touched",
         Table::Trash => "trash",
-    })
+    }
 }
 
 fn bounds<'k>(range: KeyRange<'k>) -> (Bound<&'k [u8]>, Bound<&'k [u8]>) {

@@ -24,7 +24,7 @@ const SLOTS: usize = if cfg!(test) { 2 } else { 1024 };
 const SLOTS_IN_WORD: usize = 64;
 
 /// The seal of a block at its place.
-pub(super) fn seal_of(block: u64, bytes: &[u8]) -> u64 {
+pub(in super::super) fn seal_of(block: u64, bytes: &[u8]) -> u64 {
     // Odd, so that no two numbers are mixed alike.
     let place = block.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (XxHash3_64::oneshot(bytes) ^ place).max(1)
@@ -49,6 +49,11 @@ impl Place {
 
     pub(super) const fn at_byte(self) -> u64 {
         seals_at_byte(self.group) + (1 + self.index as u64) * BLOCK_BYTES as u64
+    }
+
+    /// Where its seal stands.
+    pub(super) const fn seal_at_byte(self) -> u64 {
+        seals_at_byte(self.group) + (self.index * SEAL_BYTES) as u64
     }
 
     /// This one and those behind it in its group.

@@ -53,6 +53,23 @@ pub(in super::super) fn has_magic(start: &[u8]) -> bool {
     start.chunks(BLOCK_BYTES).any(|copy| copy.starts_with(&MAGIC))
 }
 
+/// What the copies at the start of a damaged file keep of the engine's first block: the sound
+/// ones first, the newest of them first.
+pub(in super::super) fn heads(start: &[u8]) -> Vec<Vec<u8>> {
+    let mut sound_ones = Vec::new();
+    let mut others = Vec::new();
+    for copy in start.chunks(BLOCK_BYTES).filter(|copy| copy.len() >= CHECKED_BYTES) {
+        match sound(copy) {
+            Some((_, seq, kept)) => sound_ones.push((seq, kept.to_vec())),
+            None => others
+                .extend(copy.get(CHECKED_BYTES - KEPT_BYTES..CHECKED_BYTES).map(<[u8]>::to_vec)),
+        }
+    }
+    sound_ones.sort_by_key(|(seq, _)| core::cmp::Reverse(*seq));
+    sound_ones.dedup();
+    sound_ones.into_iter().map(|(_, kept)| kept).chain(others).collect()
+}
+
 /// The first block as the engine sees it.
 #[derive(Debug)]
 pub(super) struct Head {

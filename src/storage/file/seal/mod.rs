@@ -56,11 +56,17 @@ mod head;
 #[cfg(test)]
 mod tests;
 
-use groups::{BLOCKS, Groups, Place, seal_of};
+pub(super) use groups::seal_of;
+use groups::{BLOCKS, Groups, Place};
 use head::Head;
-pub(super) use head::{HEAD_BYTES, Unreadable, has_magic};
+pub(super) use head::{HEAD_BYTES, Unreadable, has_magic, heads};
 
 pub(super) const BLOCK_BYTES: usize = 4096;
+
+/// Where in the file a block of the engine's stands, and its seal; the first one has none.
+pub(super) fn located(block: u64) -> Option<(u64, u64)> {
+    Place::of(block).map(|place| (place.at_byte(), place.seal_at_byte()))
+}
 
 /// A block that is not what was written there.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,438 @@
+//! Saving what is sound of a damaged store into a new one.
+//!
+//! A vector that covers a dot together with the item's absence *is* a delete. So what is lost
+//! must not be covered by what the new store claims to have seen. The obvious code lowers the
+//! vector: for each origin to just below the first event that is lost. It deletes all the same:
+//!
+//! 1. A has written b2 in place of a1, which P has still; nobody else knows b2. The page with b2
+//!    is damaged. The new store claims {a: 1, b: 1}, and holds neither.
+//! 2. It meets P. Both have seen a1, one no longer holds it: a1 dies at P.
+//! 3. What replaced it is nowhere. Damage has become a deletion, as if b2 had been written and
+//!    then removed by everybody.
+//!
+//! What is dead below a cut was removed by events that may be above it, and whoever claims the
+//! cut must hold those: a store moves between *closed* cuts only. Which events removed what is
+//! dead is written nowhere. So there are two closed cuts that a recovered space can claim for
+//! certain: its own vector, where nothing is lost, and the empty one.
+//!
+//! **The rule: a space of which nothing is lost is copied, with its vector. One of which
+//! anything is lost, or may be, claims nothing; what was salvaged of it waits under its own dots
+//! for a vector that covers them ([`waiting`](super::waiting)), and peers fill the rest.** The
+//! causal join then decides each item as it would have done before: no item that lives at a peer
+//! is claimed to be dead, none that a peer has seen die comes back, a counter's row counts once.
+//!
+//! A journal that is damaged loses nothing of what stood before it: up to its first lost commit
+//! the store is as it once stood, so that is what is copied, and what is salvaged of the later ones
+//! waits.
+//!
+//! # How it is known that nothing is lost
+//! Each item is a row of items and a row of dots. Of every row of dots the item must be there and
+//! hash to what the row says; of a damaged page of items, rows that hash so count as sound.
+//! Where the table of items has a gap, that of dots must have none there. Vector and journal
+//! must be whole, and the root that the digest has kept must be that of the dots.
+//!
+//! # What is lost for good
+//! What only this store had ever seen and what is damaged beyond reading. Of a space that was
+//! not whole: removals that no peer had heard of, so what they removed is there again; the removal
+//! log; and what was [dropped](super::Store::drop_space) is dropped no more if its name stood in
+//! the damage. Positions in the changes of the old store mean nothing in the new one. Nothing is
+//! found where all four copies of the first block are gone.
+
+mod finish;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use super::dropping::is_dropped;
+use super::options::Options;
+use super::rows::{
+    Runs, SPACE_BYTES, Which, corrupt, dot_key, dot_of_key, dot_value, item_key, item_value,
+    read_state, read_vector, split_dot_value, split_item_key, split_item_value,
+};
+use super::store::Store;
+use crate::causal::{Dot, ReplicaId, VersionVector};
+use crate::codec::{Kind, Place, limits, place};
+use crate::digest::{self, ItemHash, Marks};
+use crate::error::{Error, shown};
+use crate::storage::{
+    FileOptions, Gap, Read, RedbStorage, Storage, StorageError, Survey, Table, Wreck, Write,
+};
+
+/// What a recovery has saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoverReport {
+    /// The name under which the new store writes.
+    pub replica: ReplicaId,
+    /// Spaces found.
+    pub spaces: u64,
+    /// Those of which something is lost, or may be. The new store claims to have seen nothing
+    /// of them.
+    pub incomplete: Vec<String>,
+    /// Items that are here as they were.
+    pub items: u64,
+    /// Items saved that wait to be decided: see [`Store::adopt`].
+    pub waiting: u64,
+    /// Items that are known to be lost. Of a gap in both tables nobody knows how many there were.
+    pub lost: u64,
+    /// Commits of the journal may be lost: the newest writes before a crash.
+    pub journal_damaged: bool,
+    /// Pages of the file that could not be read.
+    pub pages_lost: u64,
+    /// Pages in which one flipped bit was found and taken back.
+    pub pages_mended: u64,
+    /// Bytes of the new file.
+    pub file_bytes: u64,
+}
+
+impl RecoverReport {
+    /// Of nothing saved yet.
+    const fn empty() -> Self {
+        Self {
+            replica: ReplicaId::from_bytes([0; 16]),
+            spaces: 0,
+            incomplete: Vec::new(),
+            items: 0,
+            waiting: 0,
+            lost: 0,
+            journal_damaged: false,
+            pages_lost: 0,
+            pages_mended: 0,
+            file_bytes: 0,
+        }
+    }
+}
+
+/// Rows between two words about how far a recovery is.
+const ROWS_A_WORD: u64 = 4096;
+
+impl Store {
+    /// Saves what is sound of the store in the damaged file `old` into a new store at `new`, under
+    /// a name of its own. `old` is only read, whatever is wrong with it, and need not open.
+    ///
+    /// Spaces of which nothing is lost are as they were. Of others nothing is here at first: what
+    /// was salvaged waits for a peer that has seen it, which decides whether it lives, so sync the
+    /// new store next. What no peer knows, [`Store::adopt`] writes anew.
+    ///
+    /// Takes about as long as a [backup](Self::backup).
+    ///
+    /// # Errors
+    /// `old` is no store, is open elsewhere or has nothing left of its first block; there is a
+    /// file at `new` or an identity file beside it; or the disk failed. Nothing of the new store
+    /// stays behind then.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let (old, new) = (folder.path().join("notes.store"), folder.path().join("notes.saved"));
+    /// # rejoin::Store::open(&old)?.space("main")?.register("title").set(&"Notes")?;
+    /// let report = rejoin::Store::recover(&old, &new)?;
+    /// assert_eq!((report.items, report.lost), (1, 0));
+    ///
+    /// let saved = rejoin::Store::open(&new)?;
+    /// assert_eq!(saved.replica(), report.replica);
+    /// // Here a session with each peer that can be reached; then what none of them knew:
+    /// saved.adopt()?;
+    /// # Ok::<(), rejoin::Error>(())
+    /// ```
+    pub fn recover(old: impl AsRef<Path>, new: impl AsRef<Path>) -> Result<RecoverReport, Error> {
+        Self::recover_telling(old, new, &Options::default(), |_| {})
+    }
+
+    /// [`Store::recover`], which says every few thousand rows how many it has looked at.
+    ///
+    /// # Errors
+    /// As [`Store::recover`].
+    pub fn recover_telling(
+        old: impl AsRef<Path>,
+        new: impl AsRef<Path>,
+        options: &Options,
+        mut progress: impl FnMut(u64),
+    ) -> Result<RecoverReport, Error> {
+        let wreck = Wreck::open(old.as_ref())?;
+        let file = FileOptions { cache_bytes: options.cache_bytes, ..FileOptions::default() };
+        let mut report = RecoverReport::empty();
+        let mut entropy = |bytes: &mut [u8]| (options.entropy)(bytes);
+        let made = RedbStorage::make(new, &file, &mut entropy, &mut |to| {
+            let mut recovery = Recovery::new(&wreck, to, &mut progress);
+            recovery.run()?;
+            report.clone_from(&recovery.report);
+            Ok(())
+        })?;
+        (report.pages_lost, report.pages_mended) = wreck.damage();
+        (report.replica, report.file_bytes) = (made.replica(), made.file_bytes()?);
+        Ok(report)
+    }
+}
+
+/// What is found of a space.
+#[derive(Default)]
+struct Found {
+    name: Option<String>,
+    vector: Option<VersionVector>,
+    items: u64,
+    lost: u64,
+    /// Something of it may be lost.
+    incomplete: bool,
+    marks: Marks,
+    removals: Runs,
+    log_bytes: u64,
+}
+
+impl Found {
+    /// Whether an event counts as seen. Where nobody knows, it is not taken for staged.
+    fn may_cover(&self, dot: Dot) -> bool {
+        self.vector.as_ref().is_none_or(|vector| vector.contains(dot))
+    }
+}
+
+struct Recovery<'a> {
+    wreck: &'a Wreck,
+    to: &'a mut dyn Write,
+    progress: &'a mut dyn FnMut(u64),
+    rows: u64,
+    spaces: BTreeMap<u32, Found>,
+    /// All names of spaces are known, so that rows of others are those of dropped ones.
+    named: bool,
+    report: RecoverReport,
+}
+
+fn number_in(key: &[u8]) -> Option<u32> {
+    key.first_chunk().map(|number| u32::from_be_bytes(*number))
+}
+
+impl<'a> Recovery<'a> {
+    fn new(wreck: &'a Wreck, to: &'a mut dyn Write, progress: &'a mut dyn FnMut(u64)) -> Self {
+        let (spaces, report) = (BTreeMap::new(), RecoverReport::empty());
+        Self { wreck, to, progress, rows: 0, spaces, named: false, report }
+    }
+
+    fn run(&mut self) -> Result<(), StorageError> {
+        self.names()?;
+        self.vectors()?;
+        let items = self.items()?;
+        self.dots(&items)?;
+        self.digests()?;
+        self.removals()?;
+        self.trash()?;
+        self.finish_spaces()?;
+        self.later()?;
+        self.whole_store()?;
+        (self.progress)(self.rows);
+        Ok(())
+    }
+
+    /// Visits the sound rows of a table.
+    fn survey(
+        &mut self,
+        table: Table,
+        mut visit: impl FnMut(&mut Self, &[u8], &[u8]) -> Result<(), StorageError>,
+    ) -> Result<Survey, StorageError> {
+        let (wreck, mut wrong) = (self.wreck, Ok(()));
+        let survey = wreck.survey(table, &mut |key, value| {
+            self.rows += 1;
+            if self.rows.is_multiple_of(ROWS_A_WORD) {
+                (self.progress)(self.rows);
+            }
+            wrong = visit(self, key, value);
+            if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        wrong.map(|()| survey)
+    }
+
+    /// The space of a row, unless it is one that was dropped.
+    fn space(&mut self, key: &[u8]) -> Result<Option<(u32, &mut Found)>, StorageError> {
+        let Some(number) = number_in(key) else { return Ok(None) };
+        if !self.spaces.contains_key(&number) {
+            if self.named || is_dropped(self.wreck, number)? {
+                return Ok(None);
+            }
+            let name = self.name_by_touch(number)?;
+            self.spaces.insert(number, Found { name, ..Found::default() });
+        }
+        Ok(self.spaces.get_mut(&number).map(|found| (number, found)))
+    }
+
+    /// The spaces whose rows a gap may have held.
+    fn touched_by(&self, gaps: &[Gap]) -> BTreeSet<u32> {
+        let number = |key: &Option<Vec<u8>>| key.as_deref().and_then(number_in);
+        let numbers = self.spaces.keys().copied();
+        let within = |space: u32, gap: &Gap| {
+            number(&gap.after).is_none_or(|after| after <= space)
+                && number(&gap.before).is_none_or(|before| space <= before)
+        };
+        numbers.filter(|space| gaps.iter().any(|gap| within(*space, gap))).collect()
+    }
+
+    fn names(&mut self) -> Result<(), StorageError> {
+        let survey = self.survey(Table::Spaces, |this, name, row| {
+            if let Some(number) = number_in(row) {
+                let name = Some(shown(name));
+                this.spaces.insert(number, Found { name, ..Found::default() });
+            }
+            Ok(())
+        })?;
+        self.named = survey.gaps.is_empty();
+        if !self.named {
+            // Of a space of which nothing but its state is left.
+            self.survey(Table::States, |this, key, _| this.space(key).map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// What the commit that touched a space last calls it.
+    fn name_by_touch(&self, number: u32) -> Result<Option<String>, StorageError> {
+        let Ok(state) = read_state(self.wreck, number) else { return Ok(None) };
+        let name = self.wreck.get(Table::Touched, &state.touched.to_be_bytes())?;
+        Ok(name.map(|name| shown(&name)).filter(|name| !name.is_empty()))
+    }
+
+    fn vectors(&mut self) -> Result<(), StorageError> {
+        let survey = self.survey(Table::Vectors, |this, key, row| {
+            // All but what was staged.
+            let kept = key.get(SPACE_BYTES) != Some(&(Which::Staged as u8));
+            match this.space(key)?.filter(|_| kept) {
+                Some(_) => this.to.put(Table::Vectors, key, row),
+                None => Ok(()),
+            }
+        })?;
+        let unknown = self.touched_by(&survey.gaps);
+        for (number, found) in &mut self.spaces {
+            match read_vector(self.to, *number, Which::Seen) {
+                Ok(vector) if !unknown.contains(number) => found.vector = Some(vector),
+                Ok(_) | Err(StorageError::Corrupt { .. }) => found.incomplete = true,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts an item where it stands in a store.
+    fn put(
+        &mut self,
+        number: u32,
+        (place, dot): (&[u8], Dot),
+        value: &[u8],
+    ) -> Result<(), StorageError> {
+        let Some(found) = self.spaces.get_mut(&number) else { return Ok(()) };
+        let parts = split_item_value(value);
+        let (past, payload) = parts.map_err(|e| corrupt(Table::Items, place, e))?;
+        let row = dot_value(ItemHash::of(dot, place, payload), !past.is_empty(), place);
+        self.to.put(Table::Dots, &dot_key(number, dot), &row)?;
+        self.to.put(Table::Items, &item_key(number, place, Some(dot)), value)?;
+        found.items += 1;
+        found.marks.note(dot);
+        Ok(())
+    }
+
+    fn items(&mut self) -> Result<Survey, StorageError> {
+        self.survey(Table::Items, |this, key, value| {
+            let Some((number, found)) = this.space(key)? else { return Ok(()) };
+            let Some((place, dot)) = sound_item(key, value) else {
+                found.incomplete = true;
+                return Ok(());
+            };
+            // Part of a delta that had not come to its end: it will come again.
+            if !found.may_cover(dot) {
+                return Ok(());
+            }
+            this.put(number, (place, dot), value)
+        })
+    }
+
+    /// Holds each row of a dot against its item.
+    fn dots(&mut self, items: &Survey) -> Result<(), StorageError> {
+        let mut suspects = BTreeMap::new();
+        for (key, value) in &items.suspects {
+            if let (Some(number), Some((place, dot))) = (number_in(key), sound_item(key, value)) {
+                suspects.insert(dot_key(number, dot), (place, value.as_slice()));
+            }
+        }
+        let survey = self.survey(Table::Dots, |this, key, row| {
+            this.space(key)?;
+            this.dot(key, row, &suspects)
+        })?;
+        // A row of a damaged page that says what an item's does is sound, however it stands there.
+        for (key, row) in &survey.suspects {
+            if self.space(key)?.is_some() && suspects.contains_key(key.as_slice()) {
+                self.dot(key, row, &suspects)?;
+            }
+        }
+        let (without_items, without_dots) =
+            (self.touched_by(&items.gaps), self.touched_by(&survey.gaps));
+        for number in without_items.intersection(&without_dots) {
+            if let Some(found) = self.spaces.get_mut(number) {
+                found.incomplete = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn dot(
+        &mut self,
+        key: &[u8],
+        row: &[u8],
+        suspects: &BTreeMap<Vec<u8>, (&[u8], &[u8])>,
+    ) -> Result<(), StorageError> {
+        let Some(number) = number_in(key) else { return Ok(()) };
+        let Some(found) = self.spaces.get_mut(&number) else { return Ok(()) };
+        let (Ok(dot), Ok(old)) = (dot_of_key(key), split_dot_value(row)) else {
+            found.incomplete = true;
+            return Ok(());
+        };
+        if !found.may_cover(dot) {
+            return Ok(());
+        }
+        if let Some(made) = self.to.get(Table::Dots, key)? {
+            let made = split_dot_value(&made).map_err(|e| corrupt(Table::Dots, key, e))?;
+            if made.hash == old.hash && made.place == old.place {
+                return Ok(());
+            }
+            // Which of the two is wrong nobody can tell.
+            self.to.delete(Table::Items, &item_key(number, made.place, Some(dot)))?;
+            self.to.delete(Table::Dots, key)?;
+            found.items -= 1;
+        } else if let Some((place, value)) = suspects.get(key)
+            && let Ok((past, payload)) = split_item_value(value)
+            && *place == old.place
+            && ItemHash::of(dot, place, payload) == old.hash
+            && past.is_empty() != old.has_past
+        {
+            // The hash says nothing of the past. Without it an item is the same and replaces
+            // less by itself; only what a counter's row adds up must not count beside it.
+            let counts = place::leaf_kind(place).is_ok_and(|kind| kind == Kind::COUNTER);
+            if past.is_empty() || !counts {
+                let value = item_value(&VersionVector::new(), payload);
+                return self.put(number, (place, dot), &value);
+            }
+        }
+        found.lost += 1;
+        found.incomplete = true;
+        Ok(())
+    }
+
+    /// Holds what was found against the roots that the digest has kept.
+    fn digests(&mut self) -> Result<(), StorageError> {
+        let survey = self.survey(Table::Digest, |_, _, _| Ok(()))?;
+        if !survey.gaps.is_empty() {
+            return Ok(());
+        }
+        for (number, found) in &mut self.spaces {
+            let Some(vector) = found.vector.as_ref().filter(|_| !found.incomplete) else {
+                continue;
+            };
+            if let Some(kept) = digest::root(self.wreck, *number)? {
+                found.incomplete = kept != digest::recompute(self.to, *number, vector)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Place and dot of an item's row, where both are what they must be.
+fn sound_item<'k>(key: &'k [u8], value: &[u8]) -> Option<(&'k [u8], Dot)> {
+    let (place, dot) = split_item_key(key).ok()?;
+    Place::check(place).ok()?;
+    let payload = split_item_value(value).ok()?.1;
+    (payload.len() <= limits::VALUE_BYTES + super::change::STAMP_BYTES).then_some((place, dot))
+}

@@ -1,0 +1,141 @@
+//! What a new store is given beside its items, and what becomes of spaces that are not whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Found, Recovery, number_in, sound_item};
+use crate::digest::ItemHash;
+use crate::error::shown;
+use crate::space::catalog::touch;
+use crate::space::rows::{
+    Removal, State, Which, dot_key, dot_of_key, numbered_key, payload_of, read_vector, space_key,
+    split_dot_value,
+};
+use crate::space::store::{CLOCK_KEY, SPACES_KEY};
+use crate::space::waiting::{Waiting, clear, is_waiting, set_aside};
+use crate::storage::{StorageError, Table};
+
+impl Recovery<'_> {
+    pub(super) fn removals(&mut self) -> Result<(), StorageError> {
+        self.survey(Table::Removals, |this, key, row| {
+            let Some((_, found)) = this.space(key)? else { return Ok(()) };
+            let (Ok(dot), Ok(_)) = (dot_of_key(key), Removal::from_row(row)) else { return Ok(()) };
+            if found.incomplete || !found.may_cover(dot) {
+                return Ok(());
+            }
+            found.removals.push(dot);
+            found.log_bytes += (key.len() + row.len()) as u64;
+            this.to.put(Table::Removals, key, row)
+        })?;
+        Ok(())
+    }
+
+    /// Its rows are counted in one of them, so they come all or not at all.
+    pub(super) fn trash(&mut self) -> Result<(), StorageError> {
+        let survey = self.survey(Table::Trash, |this, key, row| match this.space(key)? {
+            Some(_) => this.to.put(Table::Trash, key, row),
+            None => Ok(()),
+        })?;
+        for number in self.touched_by(&survey.gaps) {
+            clear(self.to, Table::Trash, &space_key(number))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
+        let mut taken: BTreeSet<String> =
+            self.spaces.values().filter_map(|found| found.name.clone()).collect();
+        for (number, mut found) in core::mem::take(&mut self.spaces) {
+            let name = found.name.take().unwrap_or_else(|| {
+                let mut name = format!("recovered-{number}");
+                while !taken.insert(name.clone()) {
+                    name.push('-');
+                }
+                found.incomplete = true;
+                name
+            });
+            self.report.spaces += 1;
+            self.report.lost += found.lost;
+            let mut state = State::default();
+            if found.incomplete {
+                self.report.waiting += set_aside(self.to, number)?;
+                clear(self.to, Table::Vectors, &space_key(number))?;
+                clear(self.to, Table::Removals, &space_key(number))?;
+                self.report.incomplete.push(name.clone());
+            } else {
+                self.report.items += found.items;
+                state.items = found.items;
+                state.log_bytes = found.log_bytes;
+                state.commit = 1;
+                if !found.removals.0.is_empty() {
+                    let row = found.removals.to_row();
+                    self.to.put(Table::RemovalAges, &numbered_key(number, 1), &row)?;
+                }
+                found.marks.save(self.to, number)?;
+            }
+            state.touched = touch(self.to, &name, 0)?;
+            self.to.put(Table::States, &space_key(number), &state.to_row())?;
+            self.to.put(Table::Spaces, name.as_bytes(), &number.to_be_bytes())?;
+            self.spaces.insert(number, Found { name: Some(name), ..Found::default() });
+        }
+        Ok(())
+    }
+
+    /// What the journal says behind its damage. Nothing of it counts but items that hash as
+    /// the row of their dot says, and those wait.
+    pub(super) fn later(&mut self) -> Result<(), StorageError> {
+        let Some(changes) = self.wreck.later() else { return Ok(()) };
+        self.report.journal_damaged = true;
+        let (mut items, mut dots) = (Vec::new(), BTreeMap::new());
+        for (table, key, value) in changes {
+            match (table, value) {
+                (Table::Items, Some(value)) => items.push((key, value)),
+                (Table::Dots, Some(value)) => drop(dots.insert(key, value)),
+                (Table::Spaces, Some(row)) => {
+                    if let Some(number) = number_in(row)
+                        && !self.spaces.contains_key(&number)
+                    {
+                        self.report.spaces += 1;
+                        let state =
+                            State { touched: touch(self.to, &shown(key), 0)?, ..State::default() };
+                        self.to.put(Table::States, &space_key(number), &state.to_row())?;
+                        self.to.put(Table::Spaces, key, &number.to_be_bytes())?;
+                        self.spaces.insert(number, Found::default());
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (key, value) in items {
+            let (Some(number), Some((place, dot))) = (number_in(key), sound_item(key, value))
+            else {
+                continue;
+            };
+            let says_so = |row: &&[u8]| {
+                let (row, payload) = (split_dot_value(row), payload_of(value));
+                row.ok().zip(payload.ok()).is_some_and(|(row, payload)| {
+                    row.place == place && row.hash == ItemHash::of(dot, place, payload)
+                })
+            };
+            let sound = dots.get(dot_key(number, dot).as_slice()).is_some_and(says_so);
+            let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
+            if sound && !seen && self.spaces.contains_key(&number) {
+                Waiting::new(dot, place, value).put(self.to, number)?;
+                self.report.waiting += 1;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn whole_store(&mut self) -> Result<(), StorageError> {
+        self.survey(Table::Meta, |this, key, row| match key == CLOCK_KEY || is_waiting(key) {
+            true => {
+                // Stand-ins stand among the items.
+                this.report.waiting += u64::from(is_waiting(key) && row.first() == Some(&0));
+                this.to.put(Table::Meta, key, row)
+            }
+            false => Ok(()),
+        })?;
+        let count = self.spaces.keys().last().map_or(0, |last| last.saturating_add(1));
+        self.to.put(Table::Meta, SPACES_KEY, &count.to_be_bytes())
+    }
+}

@@ -1,0 +1,263 @@
+//! Salvaged items that wait to be decided: may they live?
+//!
+//! Where something of a space was lost, a [recovered](super::Store::recover) store claims to have
+//! seen nothing of it, and what was salvaged stands apart, each item under its old dot. It is not
+//! there for readers, peers and the digest.
+//!
+//! **The first vector that covers its dot decides an item**: it comes with the delta of a peer
+//! that has seen the event, so the item is here under its own dot if it lives there, and was
+//! removed if it does not. Either way the salvaged copy has done its duty.
+//!
+//! What no peer has seen is *adopted* when somebody says so: written anew under a new dot, its
+//! past kept. The obvious code does that for everything, at once:
+//!
+//! 1. A counter at A holds a5 with 3, which B has as well. A's file is damaged and salvaged into
+//!    C, which writes c1 with 3 in place of a5.
+//! 2. C meets B: both hold a5 and c1, and read 6. A set's element that B had removed is back.
+//! 3. Giving c1 the past {a: 5} instead takes a3 with it, which stood beside a5 and was lost
+//!    with the page: damage has become a deletion at B.
+//!
+//! So C waits for B. And as there may be a D that knows a5 and was not met before the word was
+//! given, an adopted item is a *stand-in*: once a vector covers a5 here, c1 is removed, by a
+//! record that names c1 and nothing else. Stand-ins have a name of their own and not the
+//! store's, since a counter adds its own newest rows up into one, and 3 could not be taken out
+//! of that again.
+//!
+//! Rows in the table of what concerns the whole store: `salvaged/ ‖ number of the space ‖ dot` →
+//! 0, or 1 and the dot of the stand-in; the place with its length; past and payload.
+
+use super::batch::Batch;
+use super::rows::{
+    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, put_dot, space_key,
+    split_item_value,
+};
+use super::space::Space;
+use super::store::{Store, number_of};
+use crate::causal::{Dot, ReplicaId};
+use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
+use crate::error::Error;
+use crate::storage::{Durability, StorageError, Table, Write};
+
+const WAITING_KEY: &[u8] = b"salvaged/";
+
+fn prefix(space: u32) -> Vec<u8> {
+    [WAITING_KEY, &space_key(space)].concat()
+}
+
+/// The name under which the stand-ins of a replica are written.
+fn stand_in_name(replica: ReplicaId) -> ReplicaId {
+    let hash = blake3::derive_key("rejoin 2026 stand-ins for salvaged items", replica.as_bytes());
+    ReplicaId::from_bytes(hash.first_chunk().copied().unwrap_or_default())
+}
+
+/// A salvaged item that waits.
+pub(super) struct Waiting<'r> {
+    pub(super) dot: Dot,
+    stand_in: Option<Dot>,
+    pub(super) place: &'r [u8],
+    /// Past and payload.
+    pub(super) value: &'r [u8],
+}
+
+impl<'r> Waiting<'r> {
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn new(dot: Dot, place: &'r [u8], value: &'r [u8]) -> Self {
+        Self { dot, stand_in: None, place, value }
+    }
+
+    fn of(key: &[u8], row: &'r [u8]) -> Result<Self, StorageError> {
+        let read = || -> Result<Self, DecodeError> {
+            let dot = dot_of_key(key)?;
+            let mut cursor = Cursor::new("salvaged item", row);
+            let stand_in = match cursor.u8()? {
+                0 => None,
+                1 => Some(cursor.fixed_dot()?),
+                other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
+            };
+            let place = cursor.bytes(limits::PLACE_BYTES)?;
+            Ok(Self { dot, stand_in, place, value: cursor.take_rest() })
+        };
+        read().map_err(|e| corrupt(Table::Meta, key, e))
+    }
+
+    pub(super) fn put(&self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+        let mut key = prefix(space);
+        put_dot(&mut key, self.dot);
+        let mut row = Vec::with_capacity(DOT_BYTES + 4 + self.place.len() + self.value.len());
+        row.push(u8::from(self.stand_in.is_some()));
+        if let Some(dot) = self.stand_in {
+            put_dot(&mut row, dot);
+        }
+        row.put_bytes(self.place);
+        row.extend_from_slice(self.value);
+        rows.put(Table::Meta, &key, &row)
+    }
+}
+
+/// Whether a row of the whole store is one of these.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn is_waiting(key: &[u8]) -> bool {
+    key.starts_with(WAITING_KEY)
+}
+
+/// Drops what waits in a space.
+pub(super) fn forget_waiting(rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+    clear(rows, Table::Meta, &prefix(space))
+}
+
+/// Deletes all rows of a table that start so.
+pub(super) fn clear(rows: &mut dyn Write, table: Table, prefix: &[u8]) -> Result<(), StorageError> {
+    let to = after(prefix);
+    loop {
+        let (found, whole) = batch(rows, table, prefix, &to, PASS_ROWS)?;
+        for (key, _) in &found {
+            rows.delete(table, key)?;
+        }
+        if whole {
+            return Ok(());
+        }
+    }
+}
+
+impl Batch<'_> {
+    /// Decides what waits and is covered now; with a name for stand-ins, adopts what is not.
+    /// How many were decided and adopted.
+    fn settle(
+        &mut self,
+        own: ReplicaId,
+        adopts: Option<ReplicaId>,
+    ) -> Result<(u64, u64), StorageError> {
+        let mut from = prefix(self.space);
+        let to = after(&from);
+        let (mut decided, mut adopted) = (0, 0);
+        loop {
+            let (found, whole) = batch(self.rows, Table::Meta, &from, &to, PASS_ROWS)?;
+            for (key, row) in &found {
+                let mut waiting = Waiting::of(key, row)?;
+                if waiting.dot.seq <= self.seen(waiting.dot.replica) {
+                    self.rows.delete(Table::Meta, key)?;
+                    decided += 1;
+                    // Whoever replaced the stand-in has seen it.
+                    if let Some(stand_in) = waiting.stand_in
+                        && self.remove_dot(stand_in)?
+                    {
+                        let dot = self.mint(own);
+                        self.log_removal(dot, &Removal::Dots(vec![stand_in]))?;
+                    }
+                } else if let (Some(name), None) = (adopts, waiting.stand_in) {
+                    let (past, payload) = split_item_value(waiting.value)
+                        .map_err(|e| corrupt(Table::Meta, key, e))?;
+                    let dot = self.mint(name);
+                    self.insert_item(dot, waiting.place, &past, payload)?;
+                    waiting.stand_in = Some(dot);
+                    waiting.put(self.rows, self.space)?;
+                    adopted += 1;
+                }
+            }
+            match found.last() {
+                Some((last, _)) if !whole => {
+                    from.clone_from(last);
+                    from.push(0);
+                }
+                _ => return Ok((decided, adopted)),
+            }
+        }
+    }
+}
+
+impl Space {
+    /// Salvaged items that wait to be decided and are not here yet: see
+    /// [`Store::adopt`](Store::adopt).
+    ///
+    /// # Errors
+    /// The storage failed.
+    pub fn waiting(&self) -> Result<u64, Error> {
+        let rows = self.store().shared.storage.read()?;
+        let Some(number) = number_of(&*rows, self.name())? else { return Ok(0) };
+        let (from, mut count, mut wrong) = (prefix(number), 0, None);
+        rows.scan(
+            Table::Meta,
+            super::rows::range(&from, &after(&from)),
+            crate::storage::Order::Ascending,
+            &mut |key, row| match Waiting::of(key, row) {
+                Ok(waiting) => {
+                    count += u64::from(waiting.stand_in.is_none());
+                    core::ops::ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    wrong = Some(error);
+                    core::ops::ControlFlow::Break(())
+                }
+            },
+        )?;
+        wrong.map_or(Ok(count), |error| Err(error.into()))
+    }
+
+    /// Decides what waits and is covered by now, which a proof has just shown it may be.
+    pub(super) fn settle_waiting(&self) -> Result<(), Error> {
+        if self.has_waiting()? { self.settle(false).map(drop) } else { Ok(()) }
+    }
+
+    fn has_waiting(&self) -> Result<bool, Error> {
+        let rows = self.store().shared.storage.read()?;
+        let Some(number) = number_of(&*rows, self.name())? else { return Ok(false) };
+        let from = prefix(number);
+        Ok(!batch(&*rows, Table::Meta, &from, &after(&from), 1)?.0.is_empty())
+    }
+
+    fn settle(&self, adopts: bool) -> Result<u64, Error> {
+        let mut guard = self.store().shared.writer()?;
+        let own = self.replica();
+        let name = adopts.then(|| stand_in_name(self.store().replica()));
+        self.in_batch::<u64, Error>(&mut guard, Durability::Immediate, |mut batch| {
+            let (decided, adopted) = batch.settle(own, name)?;
+            Ok((adopted, (decided + adopted > 0).then_some(batch)))
+        })
+    }
+}
+
+impl Store {
+    /// Writes the salvaged items that wait anew, under new dots, so that they are here and
+    /// reach every replica; how many.
+    ///
+    /// They are those of which no replica that this store has met since it was
+    /// [recovered](Self::recover) had seen anything. So first sync with all that can be
+    /// reached: what they know needs no adopting, and what they have removed should not come back.
+    /// Where one that was not met knew an item after all, the one written here goes again in the
+    /// session with it; until then a counter counts it twice and what was removed there shows.
+    ///
+    /// # Errors
+    /// The storage failed; some spaces may have been done.
+    pub fn adopt(&self) -> Result<u64, Error> {
+        let mut adopted = 0;
+        for name in self.spaces("")? {
+            let space = self.space(&name)?;
+            if space.has_waiting()? {
+                adopted += space.settle(true)?;
+            }
+        }
+        Ok(adopted)
+    }
+}
+
+/// Moves what stands in a new store as if it were here to where it waits: all of a space.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<u64, StorageError> {
+    use super::rows::{dot_key, split_item_key};
+    let from = space_key(space);
+    let to = after(&from);
+    let mut count = 0;
+    loop {
+        let (found, whole) = batch(rows, Table::Items, &from, &to, PASS_ROWS)?;
+        for (key, value) in &found {
+            let (place, dot) = split_item_key(key).map_err(|e| corrupt(Table::Items, key, e))?;
+            Waiting::new(dot, place, value).put(rows, space)?;
+            rows.delete(Table::Items, key)?;
+            rows.delete(Table::Dots, &dot_key(space, dot))?;
+            count += 1;
+        }
+        if whole {
+            return Ok(count);
+        }
+    }
+}

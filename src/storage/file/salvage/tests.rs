@@ -1,0 +1,170 @@
+//! Reading without the engine, against reading with it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::*;
+use crate::storage::file::tests::{folder, open};
+use crate::storage::{Durability, Storage, Verdict};
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn key(n: u32) -> Vec<u8> {
+    format!("key {n:06} {}", "long ".repeat(n as usize % 9)).into_bytes()
+}
+
+fn value(n: u32) -> Vec<u8> {
+    let most = if n.is_multiple_of(500) { 20_000 } else { 200 };
+    vec![n as u8; n as usize * 7 % most]
+}
+
+/// A store of so many rows, and some that stand in the journal still where it is not closed.
+fn store(path: &Path, count: u32, closes: bool) -> Rows {
+    let storage = open(path).unwrap();
+    let mut rows = Rows::new();
+    for from in (0..count).step_by(700) {
+        let numbers = from..count.min(from + 700);
+        let put = storage.write(Durability::Immediate, &mut |to| {
+            for n in numbers.clone() {
+                to.put(Table::Items, &key(n), &value(n))?;
+            }
+            Ok(Verdict::Commit)
+        });
+        put.unwrap();
+        rows.extend(numbers.map(|n| (key(n), value(n))));
+    }
+    for n in count..count + 3 {
+        let put = storage.write(Durability::Immediate, &mut |to| {
+            to.put(Table::Items, &key(n), &[7])?;
+            to.delete(Table::Items, &key(n - 3))?;
+            Ok(Verdict::Commit)
+        });
+        put.unwrap();
+        rows.insert(key(n), vec![7]);
+        rows.remove(&key(n - 3));
+    }
+    if !closes {
+        let killed = path.with_extension("killed");
+        std::fs::copy(path, &killed).unwrap();
+        drop(storage);
+        std::fs::rename(killed, path).unwrap();
+    }
+    rows
+}
+
+fn read(wreck: &Wreck) -> (Rows, Survey) {
+    let mut rows = Rows::new();
+    let survey = wreck.survey(Table::Items, &mut |key, value| {
+        rows.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    });
+    (rows, survey.unwrap())
+}
+
+#[test]
+fn an_undamaged_file_reads_as_the_engine_reads_it() {
+    for (count, closes) in [(5, true), (5, false), (9_000, true), (9_000, false)] {
+        let folder = folder();
+        let path = folder.path().join("store");
+        let rows = store(&path, count, closes);
+        let wreck = Wreck::open(&path).unwrap();
+        let (found, survey) = read(&wreck);
+        assert!(found == rows, "{count} {closes}: {} {}", found.len(), rows.len());
+        assert_eq!(survey.gaps, []);
+        assert_eq!(wreck.damage(), (0, 0));
+        assert!(wreck.later().is_none());
+        for (key, value) in rows.iter().step_by(97) {
+            assert_eq!(wreck.get(Table::Items, key).unwrap().as_ref(), Some(value));
+        }
+        assert_eq!(wreck.get(Table::Items, b"key").unwrap(), None);
+    }
+}
+
+#[test]
+fn one_flipped_bit_anywhere_loses_nothing() {
+    let folder = folder();
+    for closes in [true, false] {
+        let path = folder.path().join(format!("store {closes}"));
+        let rows = store(&path, 900, closes);
+        let bytes = std::fs::read(&path).unwrap();
+        let damaged = folder.path().join("damaged");
+        let mut mended = 0;
+        for n in 0..150 {
+            let mut bytes = bytes.clone();
+            let at = n * 2_654_435_761_usize % bytes.len();
+            bytes[at] ^= 1 << (n % 8);
+            std::fs::write(&damaged, bytes).unwrap();
+            let wreck = Wreck::open(&damaged).unwrap();
+            let (found, survey) = read(&wreck);
+            assert!(found == rows && survey.gaps.is_empty(), "bit {} of byte {at}", n % 8);
+            mended += wreck.damage().1;
+        }
+        assert!(mended > 10, "{mended} of 150 hit a page in use");
+    }
+}
+
+#[test]
+fn a_damaged_page_loses_its_own_rows_and_names_the_gap() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let rows = store(&path, 9_000, true);
+    let bytes = std::fs::read(&path).unwrap();
+    let (mut lost_some, mut lost_none) = (0, 0);
+    for n in 0..60 {
+        let mut bytes = bytes.clone();
+        let block = (n * 7_919 % (bytes.len() / 4096)) * 4096;
+        for byte in &mut bytes[block + 8..block + 600] {
+            *byte ^= 0xa5;
+        }
+        let damaged = folder.path().join("damaged");
+        std::fs::write(&damaged, bytes).unwrap();
+        let wreck = Wreck::open(&damaged).unwrap();
+        let (found, survey) = read(&wreck);
+        assert!(found.iter().all(|(key, value)| rows.get(key) == Some(value)), "block {block}");
+        for key in rows.keys().filter(|key| !found.contains_key(*key)) {
+            let within = |gap: &Gap| {
+                gap.after.as_ref().is_none_or(|after| after < key)
+                    && gap.before.as_ref().is_none_or(|before| key < before)
+            };
+            assert!(survey.gaps.iter().any(within), "{}", key.escape_ascii());
+        }
+        // Behind a page of pointers all its children are found, but for those hit themselves.
+        assert!(rows.len() - found.len() < 400, "{} lost", rows.len() - found.len());
+        lost_some += usize::from(found.len() < rows.len());
+        lost_none += usize::from(found.len() == rows.len());
+    }
+    assert!(lost_some > 5 && lost_none > 5, "{lost_some} {lost_none}");
+}
+
+#[test]
+fn a_file_cut_short_gives_what_is_left() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let rows = store(&path, 9_000, true);
+    let bytes = std::fs::read(&path).unwrap();
+    for tenths in 0..10 {
+        let damaged = folder.path().join("damaged");
+        std::fs::write(&damaged, &bytes[..bytes.len() * tenths / 10]).unwrap();
+        match Wreck::open(&damaged) {
+            Ok(wreck) => {
+                let (found, survey) = read(&wreck);
+                assert!(found.iter().all(|(key, value)| rows.get(key) == Some(value)));
+                assert!(found.len() == rows.len() || !survey.gaps.is_empty(), "{tenths}");
+            }
+            Err(error) => assert!(tenths == 0, "{tenths}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_open_elsewhere_is_left_alone() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    let held = open(&path).unwrap();
+    assert!(matches!(Wreck::open(&path), Err(StorageError::AlreadyOpen { .. })));
+    drop(held);
+    Wreck::open(&path).unwrap();
+    assert!(matches!(Wreck::open(folder.path()), Err(StorageError::NotAStore { .. })));
+    let missing = Wreck::open(&folder.path().join("none"));
+    assert!(matches!(missing, Err(StorageError::Io { .. })));
+}
