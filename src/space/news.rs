@@ -169,6 +169,7 @@ impl Reading<'_> {
         loop {
             // The two tables are read in step: up to where both were read whole.
             let (dots, dots_to) = self.pass(Table::Dots, origin, from, top)?;
+            self.check_whole(origin, top, (from, dots_to), &dots)?;
             let (removals, removals_to) = self.pass(Table::Removals, origin, from, top)?;
             let to = dots_to.min(removals_to);
             let mut removals = removals.into_iter().peekable();
@@ -195,6 +196,20 @@ impl Reading<'_> {
             }
             from = to.next();
         }
+    }
+
+    /// Holds the dots that were read against how many there must be: what is left out is dead,
+    /// to whoever reads this.
+    fn check_whole(
+        &self,
+        origin: ReplicaId,
+        top: Seq,
+        range: (Seq, Seq),
+        dots: &[(Dot, Vec<u8>)],
+    ) -> Result<(), StorageError> {
+        let Some(space) = self.snapshot.space else { return Ok(()) };
+        let seqs = dots.iter().map(|(dot, _)| dot.seq);
+        digest::check_counts(&*self.snapshot.rows, space, origin, top, range, seqs)
     }
 
     /// Some rows of an origin from a seq on, and up to which seq these are all.
