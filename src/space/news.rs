@@ -16,6 +16,9 @@ use crate::error::Error;
 use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table};
 
+/// About what an origin takes in a chunk, beside its events.
+const ORIGIN_BYTES: usize = 24;
+
 /// Goes through what lies beyond what a peer has seen, in (origin, seq) order, straight
 /// from the index of dots: no search, no hashing, and no snapshot held between chunks.
 pub(crate) struct Outgoing {
@@ -97,7 +100,10 @@ impl Outgoing {
             let from = self.cursor.get(origin).next();
             let reached = reading.origin(origin, from, top, &self.cursor)?;
             reading.chunk.upto.advance(Dot::new(origin, reached));
-            if reached < top {
+            reading.bytes += ORIGIN_BYTES;
+            // Also where the origin ended just here: of many origins with one event each, each
+            // would add its own to a chunk that is full.
+            if reached < top || reading.full() {
                 break;
             }
         }
