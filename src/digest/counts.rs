@@ -73,3 +73,79 @@ pub fn check_counts(
     let mut counts = wanted.into_iter();
     counts.try_for_each(|(block, (found, wanted))| check_count((origin, block), found, wanted))
 }
+
+#[cfg(test)]
+mod tests {
+    use quickcheck::{QuickCheck, TestResult};
+
+    use super::super::testing::{SPACE, Step, World, dot_key};
+    use super::super::{live_hashes, refresh};
+    use super::*;
+    use crate::storage::{Table, Write};
+
+    fn is_corrupt<T>(result: Result<T, StorageError>) -> bool {
+        matches!(result, Err(StorageError::Corrupt { .. }))
+    }
+
+    /// What a delta does that reads all dots of an origin, so many at a time.
+    fn check_counts_of(world: &World, from: Seq, rows_a_pass: usize) -> Result<(), StorageError> {
+        for (origin, last) in world.vector.iter() {
+            let mut found = Vec::new();
+            for block in 0..=last.get() / 256 {
+                let at = (&world.rows, SPACE, &world.vector);
+                found.extend(live_hashes(at.0, at.1, at.2, at.2, origin, block)?);
+            }
+            found.retain(|(seq, _)| *seq >= from);
+            let mut from = from;
+            while from <= last {
+                let pass: Vec<Seq> =
+                    found.drain(..rows_a_pass.min(found.len())).map(|f| f.0).collect();
+                let to = if pass.len() < rows_a_pass { last } else { pass[pass.len() - 1] };
+                let pass = pass.into_iter();
+                check_counts(&world.rows, SPACE, origin, last, (from, to), pass)?;
+                from = to.next();
+            }
+        }
+        Ok(())
+    }
+
+    /// A history whose seqs stay small enough to look at each block.
+    fn small(steps: &[Step]) -> Vec<Step> {
+        let small = |step: &Step| match *step {
+            Step::Add { origin, jump } => Step::Add { origin, jump: jump % 6 },
+            Step::Skip { origin, jump } => Step::Skip { origin, jump: jump % 6 },
+            Step::Stage { origin, jump } => Step::Stage { origin, jump: jump % 6 },
+            other => other,
+        };
+        steps.iter().map(small).collect()
+    }
+
+    #[test]
+    fn a_lost_row_is_noticed_before_it_is_hashed_and_before_it_is_passed_over() {
+        fn property(steps: Vec<Step>, marked: bool, lost: u16, pass: u8) -> TestResult {
+            let mut world = World::after(&small(&steps));
+            let pass = usize::from(pass % 8) + 1;
+            if marked {
+                world.marks.save(&mut world.rows, SPACE).unwrap();
+            } else {
+                world.refresh();
+            }
+            check_counts_of(&world, Seq::FIRST, pass).unwrap();
+            let mut whole = world.clone();
+            let lost = usize::from(lost) % world.live.len().max(1);
+            let Some(lost) = world.live.keys().nth(lost).copied() else {
+                return TestResult::discard();
+            };
+            // Whatever was sent before, the block is looked at whole.
+            check_counts_of(&world, lost.seq.next(), pass).unwrap();
+            world.rows.delete(Table::Dots, &dot_key(SPACE, lost)).unwrap();
+            assert!(is_corrupt(check_counts_of(&world, lost.seq, pass)));
+            world.marks.changed(lost);
+            world.marks.save(&mut world.rows, SPACE).unwrap();
+            assert!(is_corrupt(refresh(&mut world.rows, SPACE, &world.vector)));
+            assert!(is_corrupt(check_counts_of(&world, Seq::FIRST, pass)));
+            TestResult::from_bool(whole.refresh() == whole.reference())
+        }
+        QuickCheck::new().tests(200).quickcheck(property as fn(_, _, _, _) -> _);
+    }
+}
