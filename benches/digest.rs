@@ -34,19 +34,21 @@ fn dot(n: u64) -> Dot {
     Dot::new(origin, Seq::new(n / ORIGINS + 1))
 }
 
-fn change(rows: &mut dyn Write, marks: &mut Marks, dot: Dot, content: u64) {
+fn put(rows: &mut dyn Write, dot: Dot, content: u64) {
     let seq = dot.seq.get().to_be_bytes();
     let key = [SPACE.to_be_bytes().as_slice(), dot.replica.as_bytes(), &seq].concat();
     let hash = ItemHash::of(dot, b"place", &content.to_be_bytes());
     rows.put(Table::Dots, &key, hash.as_bytes()).unwrap();
-    marks.note(dot);
 }
 
 fn whole() -> (MemoryStorage, VersionVector) {
     let (storage, vector) = (storage(), (0..ITEMS).map(dot).fold(VersionVector::new(), seen));
     write(&storage, |rows| {
         let mut marks = Marks::new();
-        (0..ITEMS).for_each(|n| change(rows, &mut marks, dot(n), 0));
+        (0..ITEMS).map(dot).for_each(|dot| {
+            put(rows, dot, 0);
+            marks.came(dot);
+        });
         marks.save(rows, SPACE).unwrap();
         refresh(rows, SPACE, &vector).unwrap();
     });
@@ -72,7 +74,8 @@ fn refreshing(c: &mut Criterion) {
                         let mut marks = Marks::new();
                         for n in 0..changes {
                             let place = n * (ITEMS / changes) + content % ORIGINS;
-                            change(rows, &mut marks, dot(place % ITEMS), content);
+                            put(rows, dot(place % ITEMS), content);
+                            marks.changed(dot(place % ITEMS));
                         }
                         marks.save(rows, SPACE).unwrap();
                     });
@@ -113,7 +116,7 @@ fn marking(c: &mut Criterion) {
         b.iter(|| {
             let (storage, mut marks) = (storage(), Marks::new());
             (1..=10_000).for_each(|seq| {
-                marks.note(Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(seq)));
+                marks.came(Dot::new(ReplicaId::from_bytes([1; 16]), Seq::new(seq)));
             });
             write(&storage, |rows| marks.save(rows, SPACE).unwrap());
             storage

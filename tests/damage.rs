@@ -172,3 +172,80 @@ fn a_check_that_finds_something_ends_syncing() {
     main_of(&here).counter("n").add(1).unwrap();
     assert_eq!(main_of(&here).counter("n").get().unwrap(), 1);
 }
+
+/// The keys of the item of the event of this number, and of its dot.
+fn keys_of(tables: &MemoryStorage, seq: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut items = rows(tables, Table::Items).into_iter();
+    let (item, _) = items.find(|(key, _)| key.ends_with(&seq.to_be_bytes())).unwrap();
+    let dot = [&item[..4], &item[item.len() - 24..]].concat();
+    assert!(rows(tables, Table::Dots).iter().any(|(key, _)| *key == dot));
+    (item, dot)
+}
+
+/// The hole is there before the block is hashed: the hash is right, for what is left.
+#[test]
+fn a_dot_lost_before_its_block_was_hashed_deletes_nothing() {
+    for connects in [true, false] {
+        for item_too in [true, false] {
+            let (here, tables, there) = pair_of(100);
+            // An event of its own marks the block, and then the row is lost.
+            main_of(&here).put("new", "something", None).unwrap();
+            let (item, dot) = keys_of(&tables, 31);
+            beneath(&tables, Table::Dots, &dot, None);
+            if item_too {
+                beneath(&tables, Table::Items, &item, None);
+            }
+            let before = items(&main_of(&there));
+            let failed = match connects {
+                true => meets_error(&here, &there)[0].take(),
+                false => meets_error(&there, &here)[1].take(),
+            };
+            assert!(is_corrupt(&failed), "{failed:?}");
+            assert!(items(&main_of(&there)) == before);
+            assert!(here.damage().unwrap().unwrap().contains("block 0"));
+            assert!(is_damaged(&meets_error(&here, &there)[0]));
+            assert!(!here.check().unwrap().is_sound());
+        }
+    }
+}
+
+/// No claim is needed: what a delta leaves out is dead for whoever takes it, and for all whom
+/// that one meets.
+#[test]
+fn a_hole_does_not_travel_as_news_that_leaves_something_out() {
+    for hashed in [true, false] {
+        let (here, tables, there) = pair_of(600);
+        if hashed {
+            main_of(&here).root().unwrap();
+        } else {
+            main_of(&here).put("new", "something", None).unwrap();
+        }
+        let (item, dot) = keys_of(&tables, 431);
+        beneath(&tables, Table::Dots, &dot, None);
+        beneath(&tables, Table::Items, &item, None);
+        let before = items(&main_of(&there));
+        let third = store(3);
+        let failed = meets_error(&third, &here);
+        assert!(is_corrupt(&failed[1]), "{failed:?}");
+        meet(&third, &there);
+        assert!(items(&main_of(&there)) == before);
+        assert!(items(&main_of(&third)) == before);
+    }
+}
+
+/// A delta that leads past the hole passes over the same block.
+#[test]
+fn a_hole_beside_what_is_news_is_noticed() {
+    let (here, tables, there) = pair_of(100);
+    let third = store(3);
+    meet(&third, &here);
+    main_of(&here).put("new", "something", None).unwrap();
+    main_of(&here).root().unwrap();
+    let (item, dot) = keys_of(&tables, 99);
+    beneath(&tables, Table::Dots, &dot, None);
+    beneath(&tables, Table::Items, &item, None);
+    let failed = meets_error(&third, &here);
+    assert!(is_corrupt(&failed[1]), "{failed:?}");
+    meet(&third, &there);
+    assert_eq!(items(&main_of(&third)).len(), 100);
+}

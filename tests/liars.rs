@@ -97,6 +97,17 @@ fn a_walk_that_finds_nothing_is_given_up() {
     }
 }
 
+/// The liar's first frame was too long for all it had to say, so it was refused for that.
+#[test]
+fn a_liar_of_many_replicas_is_heard_to_the_end() {
+    for seed in 0..2 {
+        let (store, told) = lied_to(Lie::ManyReplicas, seed);
+        assert_eq!(told.error, None);
+        assert_eq!(main_of(&store).vector().unwrap().len(), 1 + 65_536);
+        honest(&store);
+    }
+}
+
 /// Spaces that are opened and not talked of wait: only so many hold a vector of the victim's.
 #[test]
 fn many_spaces_take_no_more_than_they_say() {

@@ -300,6 +300,23 @@ fn a_hundred_writers_are_told_by_what_changed() {
     assert_eq!(root(&a), root(&c));
 }
 
+/// The chunk was full after the first of them, and took one event more of each of the others:
+/// the frame was longer than any may be, and nobody new could ever sync.
+#[test]
+fn many_replicas_that_wrote_one_large_value_each_come_in_many_chunks() {
+    let hub = store_of(0x10, |_| {}).0;
+    for id in 0..24 {
+        let writer = store_of(0x20 + id, |_| {}).0;
+        let value = vec![id; 1 << 20];
+        writer.space("main").unwrap().put(format!("of {id}"), value, None).unwrap();
+        meet(&writer, &hub);
+    }
+    let late = store_of(0x11, |_| {}).0;
+    meet(&late, &hub);
+    assert_eq!(root(&late), root(&hub));
+    assert_eq!(late.space("main").unwrap().keys(Keys::all()).unwrap().len(), 24);
+}
+
 #[test]
 fn garbage_ends_the_session_and_nothing_else() {
     let (a, b) = (Store::in_memory(), Store::in_memory());

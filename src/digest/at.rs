@@ -104,8 +104,8 @@ pub fn is_as_hashed(
     origin: ReplicaId,
     block: u64,
 ) -> Result<bool, StorageError> {
-    let kept = rows::node(read, space, (origin, 0, block))?;
-    Ok(kept == rows::block_hash(read, space, origin, block, vector.get(origin))?)
+    let kept = rows::block(read, space, origin, block)?;
+    Ok(kept == rows::made_block(read, space, origin, block, vector.get(origin))?)
 }
 
 /// The live dots of a block that `cut` and `vector` cover, with their hashes: what to look
@@ -236,7 +236,8 @@ impl<'a> At<'a> {
             return Ok(None);
         }
         let last = block_of(cut);
-        let mut hash = rows::block_hash(self.read, self.space, origin, last, cut)?;
+        let made = rows::made_block(self.read, self.space, origin, last, cut)?;
+        let mut hash = made.map(|block| block.hash);
         for below in 0..level {
             let edge = above(last, below);
             let index = above(edge, 1);

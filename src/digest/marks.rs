@@ -1,34 +1,23 @@
 //! Marking blocks whose live set changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::node::block_of;
 use super::rows;
-use crate::causal::{Dot, ReplicaId, Seq};
+use crate::causal::{Dot, ReplicaId};
 use crate::storage::{StorageError, Write};
-
-/// A range of up to this many blocks is marked block by block; a longer one, which may
-/// come from a peer's vector and be as long as 2⁵⁶, by looking where rows stand.
-const SHORT_RANGE_BLOCKS: u64 = 64;
-
-/// Marks the block of one dot. For many dots of one transaction take [`Marks`].
-///
-/// # Errors
-/// The storage failed.
-pub fn mark(tx: &mut dyn Write, space: u32, dot: Dot) -> Result<(), StorageError> {
-    rows::mark(tx, space, dot.replica, block_of(dot.seq))
-}
 
 /// Collects what a transaction changed in one space, so that each block is marked once.
 ///
-/// Takes about 32 bytes of memory a block. A transaction that touches millions of
+/// Takes about 40 bytes of memory a block. A transaction that touches millions of
 /// blocks may [`save`](Self::save) several times.
 #[derive(Clone, Debug, Default)]
 #[must_use = "the marks count when they are saved"]
 pub struct Marks {
-    blocks: BTreeSet<(ReplicaId, u64)>,
-    ranges: Vec<(ReplicaId, u64, u64)>,
-    last: Option<(ReplicaId, u64)>,
+    /// How many live dots each block has more, or less.
+    blocks: BTreeMap<(ReplicaId, u64), i32>,
+    /// The block noted last, which is not yet among them: events mostly follow each other.
+    last: Option<((ReplicaId, u64), i32)>,
 }
 
 impl Marks {
@@ -37,33 +26,38 @@ impl Marks {
         Self::default()
     }
 
-    /// The row of `dot` came, went or changed.
-    pub fn note(&mut self, dot: Dot) {
+    /// The dot is live now, and was not.
+    pub fn came(&mut self, dot: Dot) {
+        self.note(dot, 1);
+    }
+
+    /// The dot was live, and is no more.
+    pub fn went(&mut self, dot: Dot) {
+        self.note(dot, -1);
+    }
+
+    /// The dot is live as before, and its row says something else now.
+    pub fn changed(&mut self, dot: Dot) {
+        self.note(dot, 0);
+    }
+
+    fn note(&mut self, dot: Dot, more: i32) {
         let block = (dot.replica, block_of(dot.seq));
-        if self.last != Some(block) {
-            self.last = Some(block);
-            self.blocks.insert(block);
+        match &mut self.last {
+            Some((last, sum)) if *last == block => *sum += more,
+            last => {
+                if let Some((block, sum)) = last.replace((block, more)) {
+                    *self.blocks.entry(block).or_default() += sum;
+                }
+            }
         }
     }
 
-    /// The rows of `origin` from seq `from` to `to`, both included, may have come, gone or
-    /// changed: what a vector that moves from `from` − 1 to `to` now covers.
-    pub fn note_range(&mut self, origin: ReplicaId, from: Seq, to: Seq) {
-        let (first, last) = (block_of(from), block_of(to));
-        if from > to {
-            return;
-        }
-        if last - first < SHORT_RANGE_BLOCKS {
-            self.blocks.extend((first..=last).map(|block| (origin, block)));
-        } else {
-            self.ranges.push((origin, first, last));
-        }
-    }
-
-    /// How many blocks and ranges are noted.
+    /// How many blocks are noted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.blocks.len() + self.ranges.len()
+        let last = self.last.is_some_and(|(block, _)| !self.blocks.contains_key(&block));
+        self.blocks.len() + usize::from(last)
     }
 
     /// Whether nothing is noted.
@@ -72,27 +66,17 @@ impl Marks {
         self.len() == 0
     }
 
-    /// Writes the marks into the transaction, *after its changes to the rows of dots*, and
-    /// forgets them. Of a long range only blocks are marked in which a dot has a row now
-    /// or had one when the block was last hashed.
+    /// Writes the marks into the transaction and forgets them.
     ///
     /// # Errors
     /// The storage failed; the transaction must be aborted.
     pub fn save(&mut self, tx: &mut dyn Write, space: u32) -> Result<(), StorageError> {
-        self.last = None;
-        // In order of keys, which ordered tables like best.
-        for (origin, block) in core::mem::take(&mut self.blocks) {
-            rows::mark(tx, space, origin, block)?;
+        if let Some((block, sum)) = self.last.take() {
+            *self.blocks.entry(block).or_default() += sum;
         }
-        for (origin, first, last) in self.ranges.drain(..) {
-            let mut next = Some(first);
-            while let Some(from) = next.filter(|from| *from <= last) {
-                let live = rows::next_block_of_dots(tx, space, origin, from, last)?;
-                let hashed = rows::next_block_hashed(tx, space, origin, from, last)?;
-                let Some(block) = live.into_iter().chain(hashed).min() else { break };
-                rows::mark(tx, space, origin, block)?;
-                next = block.checked_add(1);
-            }
+        // In order of keys, which ordered tables like best.
+        for ((origin, block), more) in core::mem::take(&mut self.blocks) {
+            rows::mark(tx, space, origin, block, more)?;
         }
         Ok(())
     }
@@ -101,6 +85,7 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causal::Seq;
 
     /// Names of origins that all have one hash, for a hasher that is widely used and not seeded
     /// (of each word: rotate, xor, multiply): whoever keyed a map by it would compare each with all.
@@ -121,7 +106,7 @@ mod tests {
         let mut marks = Marks::new();
         for n in 0..200_000 {
             assert_eq!(hash(&id(n)), half(0x5eed));
-            marks.note(Dot::new(ReplicaId::from_bytes(id(n)), Seq::new(1)));
+            marks.came(Dot::new(ReplicaId::from_bytes(id(n)), Seq::new(1)));
         }
         assert_eq!(marks.len(), 200_000);
     }

@@ -33,7 +33,8 @@
 //! # What is kept
 //! The store keeps the hashes of all blocks, inner nodes, origins and buckets that are
 //! present, the root, and *marks*: the blocks whose live set changed since they were
-//! hashed. Nothing is kept of what is absent; an empty space keeps no row. A node with one
+//! hashed. With the hash of a block stands how many dots it was made of, in its mark how many
+//! came or went since: so that [a lost row is not taken for a removal](check_counts). Nothing is kept of what is absent; an empty space keeps no row. A node with one
 //! child has a row like any other, up to the level that the origin's seq asked for when it
 //! was last rehashed: 100,000 dots of one origin take 391 rows for blocks, 7 + 1 for inner
 //! nodes, and one each for origin, bucket and root. A lone block of an origin that has made
@@ -42,11 +43,12 @@
 //! # Rules for the caller
 //! 1. Mark, in the same transaction, every dot whose row came, went or changed, *once the
 //!    vector covers it*: a row ahead of the vector is staged, not there for the digest.
-//!    So the transaction that moves a vector marks what the vector now covers.
+//!    So the transaction that moves a vector notes that what the vector now covers came, just
+//!    once, since it is counted.
 //! 2. [`refresh`] with the space's vector before asking for roots or children.
 //!
 //! # What it costs
-//! - *Marking*: at most one lookup and one put per block and transaction, whatever the
+//! - *Marking*: one lookup and mostly one put per block and transaction, whatever the
 //!   number of events in that block: 10,000 events in a row make 40 marks.
 //! - *[`refresh`]*: for each marked block the rows of its live dots (at most 256), then per
 //!   level and changed node at most 64 rows; then the origins of each changed bucket and at
@@ -69,6 +71,7 @@
 //!   the cut: sending those is the delta's work.
 
 mod at;
+mod counts;
 mod hash;
 mod marks;
 mod node;
@@ -84,8 +87,9 @@ mod testing;
 mod tests;
 
 pub use at::{children, dead_of, is_as_hashed, live_bits, live_hashes, root_at, seqs_of};
+pub use counts::check_counts;
 pub use hash::{ItemHash, NodeHash, RootHash, short};
-pub use marks::{Marks, mark};
+pub use marks::Marks;
 pub(crate) use node::exists;
 pub use node::{MAX_LEVEL, Node, differing, put_node, read_node, top_level};
 pub use recompute::recompute;

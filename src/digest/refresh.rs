@@ -2,9 +2,10 @@
 
 use core::ops::ControlFlow;
 
+use super::counts::check_count;
 use super::hash::{BucketHasher, NodeHash, RootHash, inner};
 use super::node::{FAN_OUT, above, first_child, top_level};
-use super::rows::{self, Origin};
+use super::rows::{self, Block, Mark, Origin};
 use crate::causal::{ReplicaId, Seq, VersionVector};
 use crate::storage::{Read, StorageError, Write};
 
@@ -32,7 +33,8 @@ pub fn root(read: &dyn Read, space: u32) -> Result<Option<RootHash>, StorageErro
 /// them, clears the marks, and returns the root.
 ///
 /// # Errors
-/// The storage failed; the transaction must be aborted.
+/// A block has not as many live dots as it must have, or the storage failed; the transaction
+/// must be aborted.
 pub fn refresh(
     tx: &mut dyn Write,
     space: u32,
@@ -41,15 +43,15 @@ pub fn refresh(
     let mut dirty = [false; 256];
     loop {
         let marks = rows::marks(tx, space, BATCH)?;
-        for marks in marks.chunk_by(|a, b| a.0 == b.0) {
-            let Some((origin, _)) = marks.first() else { continue };
+        for marks in marks.chunk_by(|a, b| a.origin == b.origin) {
+            let Some(Mark { origin, .. }) = marks.first() else { continue };
             if refresh_origin(tx, space, *origin, vector.get(*origin), marks)?
                 && let Some(dirty) = dirty.get_mut(usize::from(bucket_of(*origin)))
             {
                 *dirty = true;
             }
         }
-        for (origin, block) in &marks {
+        for Mark { origin, block, .. } in &marks {
             rows::unmark(tx, space, *origin, *block)?;
         }
         if marks.len() < BATCH {
@@ -85,12 +87,16 @@ fn refresh_origin(
     space: u32,
     origin: ReplicaId,
     last: Seq,
-    marks: &[(ReplicaId, u64)],
+    marks: &[Mark],
 ) -> Result<bool, StorageError> {
     let mut changed = Vec::new();
-    for (_, block) in marks {
-        let hash = rows::block_hash(tx, space, origin, *block, last)?;
-        if rows::set_node(tx, space, (origin, 0, *block), hash)? {
+    for Mark { block, more, .. } in marks {
+        let kept = rows::block(tx, space, origin, *block)?;
+        let made = rows::made_block(tx, space, origin, *block, last)?;
+        let live = |block: Option<Block>| block.map_or(0, |block| i32::from(block.live));
+        check_count((origin, *block), live(made), live(kept).saturating_add(*more))?;
+        if made != kept {
+            rows::set_block(tx, space, (origin, *block), made)?;
             changed.push(*block);
         }
     }

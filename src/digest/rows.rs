@@ -5,10 +5,10 @@
 //! | region | then | value |
 //! |---|---|---|
 //! | 0 root | | hash |
-//! | 1 marks | origin (16), block (8) | empty |
+//! | 1 marks | origin (16), block (8) | live dots more than when it was hashed (2, signed) |
 //! | 2 buckets | bucket (1) | hash |
 //! | 3 origins | origin (16) | hash, height (1) |
-//! | 4 nodes | origin (16), level (1), index (8) | hash |
+//! | 4 nodes | origin (16), level (1), index (8) | hash; of a block, and its live dots − 1 (1) |
 //!
 //! So the children of any node stand side by side. The *height* of an origin is the level
 //! up to which its nodes have rows; above it, node 0 of every level equals the origin.
@@ -151,71 +151,47 @@ pub(super) fn each_dot(
     })
 }
 
-/// The hash of a block over its live dots up to seq `last`.
-pub(super) fn block_hash(
+/// A block made of its live dots up to seq `last`.
+pub(super) fn made_block(
     read: &dyn Read,
     space: u32,
     origin: ReplicaId,
     block: u64,
     last: Seq,
-) -> Result<Option<NodeHash>, StorageError> {
-    let mut hasher = BlockHasher::new(origin, block);
-    each_live(read, space, origin, block, last, &mut |low, item| hasher.push(low, item))?;
-    Ok(hasher.finish())
-}
-
-/// The first block from `from` to `to` with a dot row.
-pub(super) fn next_block_of_dots(
-    read: &dyn Read,
-    space: u32,
-    origin: ReplicaId,
-    from: u64,
-    to: u64,
-) -> Result<Option<u64>, StorageError> {
-    let (Some((from, _)), Some((_, to))) = (node::seqs(from), node::seqs(to)) else {
-        return Ok(None);
-    };
-    let (from, to) = (dot_key(space, origin, from), behind(dot_key(space, origin, to)));
-    let mut found = None;
-    each(read, Table::Dots, &from, &to, &mut |key, value| {
-        found = Some(node::block_of(dot_row(key, value)?.1));
-        Ok(ControlFlow::Break(()))
+) -> Result<Option<Block>, StorageError> {
+    let (mut hasher, mut live) = (BlockHasher::new(origin, block), 0);
+    each_live(read, space, origin, block, last, &mut |low, item| {
+        hasher.push(low, item);
+        live += 1;
     })?;
-    Ok(found)
-}
-
-/// The first block from `from` to `to` with a hash.
-pub(super) fn next_block_hashed(
-    read: &dyn Read,
-    space: u32,
-    origin: ReplicaId,
-    from: u64,
-    to: u64,
-) -> Result<Option<u64>, StorageError> {
-    let (from, to) = (node_key(space, origin, 0, from), behind(node_key(space, origin, 0, to)));
-    let mut found = None;
-    each(read, Table::Digest, &from, &to, &mut |key, _| {
-        found = key.last_chunk().map(|block| u64::from_be_bytes(*block));
-        Ok(ControlFlow::Break(()))
-    })?;
-    Ok(found)
+    Ok(hasher.finish().map(|hash| Block { hash, live }))
 }
 
 // ---- marks
 
-/// Marks a block.
+/// Marks a block that has so many live dots more, or less, than before.
 pub(super) fn mark(
     tx: &mut dyn Write,
     space: u32,
     origin: ReplicaId,
     block: u64,
+    more: i32,
 ) -> Result<(), StorageError> {
     let key = key(space, MARKS, &[origin.as_bytes(), &block.to_be_bytes()]);
+    let before = tx.get(Table::Digest, &key)?;
     // A lookup is cheaper than dirtying a page that says the same already.
-    match tx.get(Table::Digest, &key)? {
-        Some(_) => Ok(()),
-        None => tx.put(Table::Digest, &key, &[]),
+    if more == 0 && before.is_some() {
+        return Ok(());
     }
+    let before = before.map_or(Ok(0), |value| more_of(&key, &value))?;
+    // Where it does not fit, the count is wrong in any case, and that will be noticed.
+    let more = i16::try_from(before.saturating_add(more)).unwrap_or(i16::MAX);
+    tx.put(Table::Digest, &key, &more.to_be_bytes())
+}
+
+fn more_of(key: &[u8], value: &[u8]) -> Result<i32, StorageError> {
+    let bytes = value.try_into().map_err(|_| corrupt(Table::Digest, key, "not a mark"))?;
+    Ok(i16::from_be_bytes(bytes).into())
 }
 
 pub(super) fn unmark(
@@ -228,30 +204,118 @@ pub(super) fn unmark(
     set(tx, &key, None)
 }
 
+/// A block that waits to be hashed, and how many live dots it has more than when it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) origin: ReplicaId,
+    pub(super) block: u64,
+    pub(super) more: i32,
+}
+
 /// The first marks of a space, at most `limit`, by origin and block.
-pub(super) fn marks(
-    read: &dyn Read,
-    space: u32,
-    limit: usize,
-) -> Result<Vec<(ReplicaId, u64)>, StorageError> {
+pub(super) fn marks(read: &dyn Read, space: u32, limit: usize) -> Result<Vec<Mark>, StorageError> {
     let mut found = Vec::new();
     let (from, to) = (key(space, MARKS, &[]), key(space, MARKS + 1, &[]));
-    each(read, Table::Digest, &from, &to, &mut |key, _| {
-        let parts = key.split_at_checked(5).and_then(|(_, rest)| rest.split_first_chunk());
-        match parts.and_then(|(origin, block)| Some((origin, block.try_into().ok()?))) {
-            Some((origin, block)) => {
-                found.push((ReplicaId::from_bytes(*origin), u64::from_be_bytes(block)));
-            }
-            None => return Err(corrupt(Table::Digest, key, "a mark of another length")),
-        }
-        Ok(if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    each_mark(read, &from, &to, &mut |mark| {
+        found.push(mark);
+        if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(found)
 }
 
+fn each_mark(
+    read: &dyn Read,
+    from: &[u8],
+    to: &[u8],
+    visit: &mut dyn FnMut(Mark) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    each(read, Table::Digest, from, to, &mut |key, value| {
+        let parts = key.split_at_checked(5).and_then(|(_, rest)| rest.split_first_chunk());
+        match parts.and_then(|(origin, block)| Some((origin, block.try_into().ok()?))) {
+            Some((origin, block)) => Ok(visit(Mark {
+                origin: ReplicaId::from_bytes(*origin),
+                block: u64::from_be_bytes(block),
+                more: more_of(key, value)?,
+            })),
+            None => Err(corrupt(Table::Digest, key, "a mark of another length")),
+        }
+    })
+}
+
+/// Visits how many live dots blocks of an origin have, from one block to another: by what is
+/// kept of each, and by its mark, each of which may come first.
+pub(super) fn each_count(
+    read: &dyn Read,
+    space: u32,
+    origin: ReplicaId,
+    (first, last): (u64, u64),
+    visit: &mut dyn FnMut(u64, i32),
+) -> Result<(), StorageError> {
+    let ends = |of: &dyn Fn(u64) -> Key| (of(first), behind(of(last)));
+    let (from, to) = ends(&|block| node_key(space, origin, 0, block));
+    each(read, Table::Digest, &from, &to, &mut |key, value| {
+        let block = key.last_chunk().map_or(0, |block| u64::from_be_bytes(*block));
+        visit(block, block_row(key, value)?.live.into());
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let (from, to) = ends(&|block| key(space, MARKS, &[origin.as_bytes(), &block.to_be_bytes()]));
+    each_mark(read, &from, &to, &mut |mark| {
+        visit(mark.block, mark.more);
+        ControlFlow::Continue(())
+    })
+}
+
 // ---- nodes
 
-/// Puts the hash of a node; whether it was another before.
+/// What is kept of a block with live dots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) hash: NodeHash,
+    /// How many dots it was made of, at least one.
+    pub(super) live: u16,
+}
+
+fn block_row(key: &[u8], value: &[u8]) -> Result<Block, StorageError> {
+    match value.split_last() {
+        Some((fewer, hash)) => Ok(Block { hash: hash_of(key, hash)?, live: u16::from(*fewer) + 1 }),
+        None => Err(corrupt(Table::Digest, key, "no block's row")),
+    }
+}
+
+/// What is kept of a block.
+pub(super) fn block(
+    read: &dyn Read,
+    space: u32,
+    origin: ReplicaId,
+    block: u64,
+) -> Result<Option<Block>, StorageError> {
+    let key = node_key(space, origin, 0, block);
+    read.get(Table::Digest, &key)?.map(|value| block_row(&key, &value)).transpose()
+}
+
+/// Puts what is kept of a block.
+pub(super) fn set_block(
+    tx: &mut dyn Write,
+    space: u32,
+    (origin, block): (ReplicaId, u64),
+    made: Option<Block>,
+) -> Result<(), StorageError> {
+    let row = made.map(|made| {
+        let fewer = u8::try_from(made.live.saturating_sub(1)).unwrap_or(u8::MAX);
+        [made.hash.as_bytes().as_slice(), &[fewer]].concat()
+    });
+    set(tx, &node_key(space, origin, 0, block), row.as_deref())
+}
+
+/// The hash in the row of a node; that of a block has its live dots behind it.
+fn node_hash(level: u8, key: &[u8], value: &[u8]) -> Result<NodeHash, StorageError> {
+    match level {
+        0 => Ok(block_row(key, value)?.hash),
+        _ => hash_of(key, value),
+    }
+}
+
+/// Puts the hash of an inner node; whether it was another before.
 pub(super) fn set_node(
     tx: &mut dyn Write,
     space: u32,
@@ -274,7 +338,7 @@ pub(super) fn node(
     (origin, level, index): (ReplicaId, u8, u64),
 ) -> Result<Option<NodeHash>, StorageError> {
     let key = node_key(space, origin, level, index);
-    read.get(Table::Digest, &key)?.map(|value| hash_of(&key, &value)).transpose()
+    read.get(Table::Digest, &key)?.map(|value| node_hash(level, &key, &value)).transpose()
 }
 
 /// The nodes of a level that have rows, from index `from` up to but without `to`, which
@@ -290,7 +354,7 @@ pub(super) fn siblings(
     let (from, to) = (node_key(space, origin, level, from), node_key(space, origin, level, to));
     each(read, Table::Digest, &from, &to, &mut |key, value| {
         let index = key.last_chunk().map_or(0, |index| u64::from_be_bytes(*index));
-        found.push((node::position(index), hash_of(key, value)?));
+        found.push((node::position(index), node_hash(level, key, value)?));
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)

@@ -163,8 +163,10 @@ impl World {
 
     pub(super) fn put(&mut self, dot: Dot, item: ItemHash) {
         self.row(dot, item);
-        self.live.insert(dot, item);
-        self.marks.note(dot);
+        match self.live.insert(dot, item) {
+            Some(_) => self.marks.changed(dot),
+            None => self.marks.came(dot),
+        }
     }
 
     pub(super) fn add(&mut self, dot: Dot) {
@@ -175,18 +177,20 @@ impl World {
     pub(super) fn remove(&mut self, dot: Dot) {
         self.rows.delete(Table::Dots, &dot_key(SPACE, dot)).unwrap();
         self.live.remove(&dot);
-        self.marks.note(dot);
+        self.marks.went(dot);
     }
 
     /// Moves the vector; what was staged up to there becomes live.
     fn advance(&mut self, dot: Dot) {
-        let before = self.vector.get(dot.replica);
         self.vector.advance(dot);
-        self.marks.note_range(dot.replica, before.next(), dot.seq);
         let staged = core::mem::take(&mut self.staged);
         for (dot, item) in staged {
-            if self.vector.contains(dot) { &mut self.live } else { &mut self.staged }
-                .insert(dot, item);
+            if self.vector.contains(dot) {
+                self.marks.came(dot);
+                self.live.insert(dot, item);
+            } else {
+                self.staged.insert(dot, item);
+            }
         }
     }
 

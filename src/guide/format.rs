@@ -41,7 +41,9 @@
 //! Elements and fields have one spelling: the entries of a map in them stand in the order
 //! of the bytes of their keys, each key once.
 //!
-//! Other kinds are those of newer versions: they are kept and passed on byte for byte.
+//! Other kinds are those of newer versions: they are kept and passed on byte for byte. So is
+//! what stands in the payload of a known kind behind what is listed here, fields of newer
+//! versions, but for values and registers, where all of it is the value.
 //!
 //! ```
 //! use rejoin::codec::{Kind, Prefix};
@@ -111,10 +113,10 @@
 //! | `commits` | commit (8) | runs of the dots that the commit brought |
 //! | `vectors` | 0 seen or 1 staged (1), replica (16) | seq (8) |
 //! | `digest` | 0 | root (32) |
-//! | | 1, origin (16), block (8) | nothing: a block to be hashed anew |
+//! | | 1, origin (16), block (8) | a block to be hashed anew: live dots more than when it was (2, highest first, two's complement) |
 //! | | 2, bucket (1) | hash (32) |
 //! | | 3, origin (16) | hash (32), height (1) |
-//! | | 4, origin (16), level (1), index (8) | hash (32) |
+//! | | 4, origin (16), level (1), index (8) | hash (32); at level 0 also live dots less one (1) |
 //! | `bases` | 0, hash of a vector (16) | the vector |
 //! | | 1, peer (16) | when last met (8), hash of the vector proven then (16) |
 //! | `touched` | commit of the store (8) | name of the space that it changed, and none after it; nothing where that was dropped |

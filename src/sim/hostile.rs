@@ -59,13 +59,19 @@ pub struct Told {
 /// The storage failed: what a peer does wrong is in [`Told::error`].
 pub fn tell(store: &Store, space: &str, lie: Lie, seed: u64) -> Result<Told, Error> {
     let mut liar = Liar::new(store, space, seed)?;
-    match liar.tell(lie) {
-        Ok(()) | Err(Error::Peer(_)) => {}
-        Err(error) => return Err(error),
-    }
-    liar.session.close();
-    liar.told.report = liar.session.report().clone();
-    Ok(liar.told)
+    let said = liar.tell(lie);
+    liar.told_of(said)
+}
+
+/// A peer that is no liar: one whose delta brings an item of each of these origins, which
+/// must be ascending. Their names are its choice.
+///
+/// # Errors
+/// As [`tell`].
+pub fn tell_of_origins(store: &Store, space: &str, origins: &[ReplicaId]) -> Result<Told, Error> {
+    let mut teller = Liar::new(store, space, 0)?;
+    let said = teller.tell_of_origins(origins);
+    teller.told_of(said)
 }
 
 /// Rounds of a talk without end, for a liar that does not tire first.
@@ -73,6 +79,7 @@ const ROUNDS: usize = 2_000;
 /// Messages and items of those who say much.
 const MANY: u64 = 20_000;
 const SPACES: u64 = 5_000;
+const EVENTS_A_CHUNK: usize = 8_192;
 const A_YEAR_MS: u64 = 365 * 86_400_000;
 
 struct Liar {
@@ -130,6 +137,32 @@ impl Liar {
         })
     }
 
+    /// What came of it, once all was said.
+    fn told_of(mut self, said: Goes) -> Result<Told, Error> {
+        match said {
+            Ok(()) | Err(Error::Peer(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.session.close();
+        self.told.report = self.session.report().clone();
+        Ok(self.told)
+    }
+
+    /// An item of each of these, in chunks.
+    fn tell_of_origins(&mut self, origins: &[ReplicaId]) -> Goes {
+        let all: Vec<(ReplicaId, u64)> = origins.iter().map(|origin| (*origin, 1)).collect();
+        let vector = self.begin_beyond(&all)?;
+        let mut chunks = origins.chunks(EVENTS_A_CHUNK).peekable();
+        while let Some(origins) = chunks.next() {
+            let event = |origin: &ReplicaId| (Dot::new(*origin, Seq::FIRST), self.item("origin"));
+            let events = origins.iter().map(event).collect();
+            let last = chunks.peek().is_none();
+            let last = last.then(|| Last { vector: vector.clone(), claims: Vec::new() });
+            self.say(&[Say::Chunk(0, chunk(events, last))])?;
+        }
+        Ok(())
+    }
+
     /// Says something, and hears what is answered.
     fn say(&mut self, says: &[Say]) -> Goes {
         self.send(&forge::messages(says))
@@ -159,14 +192,17 @@ impl Liar {
         Ok(())
     }
 
-    /// Begins to talk of the space, which stands so at the liar's side.
+    /// Begins to talk of the space, which stands so at the liar's side. In a frame of its own:
+    /// the first one must be short, and a lie may be long.
     fn begin(&mut self, stands: Stands) -> Goes {
         let hello = Say::Hello(self.name);
         if self.connects {
-            return self.say(&[hello, Say::Open(0, self.space.clone(), stands), Say::AllOpened]);
+            self.say(&[hello])?;
+            return self.say(&[Say::Open(0, self.space.clone(), stands), Say::AllOpened]);
         }
         self.hear()?;
-        self.say(&[hello, Say::Answer(0, stands), Say::AllOpened])
+        self.say(&[hello])?;
+        self.say(&[Say::Answer(0, stands), Say::AllOpened])
     }
 
     fn stands(&self, vector: VersionVector) -> Stands {
@@ -331,6 +367,21 @@ impl Liar {
                     (self.dot(n), item(place_of("later", &steps), payload))
                 };
                 let events = (1..).zip(places).map(event).collect();
+                self.delta(events, vector)
+            }
+            Lie::UnknownFields => {
+                let items: [(&str, Kind, &[u8], &[u8]); 5] = [
+                    ("counted", Kind::COUNTER, b"", b"\x0e\0later"),
+                    ("elements", Kind::SET, b"element", b"\xff\0"),
+                    ("elements", Kind::RW_SET, b"element", b"\x01later"),
+                    ("flags", Kind::EW_FLAG, b"", b"later"),
+                    ("flags", Kind::DW_FLAG, b"", b"\x01\x01"),
+                ];
+                let vector = self.begin_beyond(&[(self.name, 5)])?;
+                let event = |(n, (key, kind, name, payload)): (u64, (_, _, _, &[u8]))| {
+                    (self.dot(n), item(place(key, kind, name), payload.to_vec()))
+                };
+                let events = (1..).zip(items).map(event).collect();
                 self.delta(events, vector)
             }
             Lie::Noise => {

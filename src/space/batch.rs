@@ -134,7 +134,7 @@ impl<'t> Batch<'t> {
         self.put_dot_row(dot, place, past, payload)?;
         self.put_item_row(dot, place, past, payload)?;
         self.state.items += 1;
-        self.marks.note(dot);
+        self.marks.came(dot);
         Ok(())
     }
 
@@ -168,7 +168,7 @@ impl<'t> Batch<'t> {
         if dot.seq <= self.seen(dot.replica) {
             self.state.items = self.state.items.saturating_sub(1);
             if !fault!(BlockNotMarkedDirty) {
-                self.marks.note(dot);
+                self.marks.went(dot);
             }
         } else {
             self.state.staged = self.state.staged.saturating_sub(1);

@@ -8,10 +8,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::batch::Batch;
+use super::fields;
 use super::rows::{PASS_ROWS, Removal, SPACE_BYTES, after, item_key};
 use super::view::Found;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
-use crate::codec::{Cursor, Kind, Prefix, Put, limits, unzigzag, zigzag};
+use crate::codec::{Kind, Prefix, Put, limits, zigzag};
 use crate::crdt::rules::{self, CounterPlan};
 use crate::error::{Error, UsageError};
 use crate::faults::fault;
@@ -67,7 +68,9 @@ impl Change<'_> {
     pub(crate) fn count(&mut self, at: &Prefix, amount: i64) -> Result<Dot, Error> {
         let place = at.place();
         let mut own = self.batch.view().found(place.as_bytes())?;
-        own.retain(|found| found.dot.replica == self.replica);
+        // A row with fields of a newer version stays: added up with others it would lose them.
+        let known = |payload: &[u8]| fields::amount(payload).is_ok_and(|(_, more)| more.is_empty());
+        own.retain(|found| found.dot.replica == self.replica && known(&found.payload));
         let amounts: Result<Vec<_>, Error> =
             own.iter().map(|found| Ok((found.dot.seq, counter_amount(&found.payload)?))).collect();
         let shown = if fault!(CounterRowReplacedAfterItWasShown) { Seq::ZERO } else { self.shown };
@@ -195,9 +198,8 @@ pub(crate) const STAMP_BYTES: usize = 8;
 
 /// The amount in the payload of a counter's row.
 pub(crate) fn counter_amount(payload: &[u8]) -> Result<i64, StorageError> {
-    let mut cursor = Cursor::new("counter row", payload);
-    let amount = cursor.varint();
-    amount.and_then(|n| cursor.finish().map(|()| unzigzag(n))).map_err(|e| StorageError::Corrupt {
+    let amount = fields::amount(payload).map(|(amount, _)| amount);
+    amount.map_err(|e| StorageError::Corrupt {
         place: "a counter's row".to_owned(),
         reason: e.to_string(),
     })
@@ -228,11 +230,5 @@ fn prune(
 
 /// Whether a payload is one that the kind allows; kinds of the future allow any.
 pub(super) fn payload_fits(kind: Kind, payload: &[u8]) -> bool {
-    match kind {
-        Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER => payload.len() >= STAMP_BYTES,
-        Kind::COUNTER => counter_amount(payload).is_ok(),
-        Kind::SET | Kind::EW_FLAG => payload.is_empty(),
-        Kind::RW_SET | Kind::DW_FLAG => matches!(payload, [0 | 1]),
-        _ => true,
-    }
+    fields::unknown(kind, payload).is_ok()
 }

@@ -77,6 +77,7 @@ mod damage;
 #[cfg(feature = "sim")]
 mod decoders;
 mod dropping;
+mod fields;
 mod fork;
 mod handles;
 mod meetings;

@@ -18,6 +18,9 @@ use crate::error::Error;
 use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table};
 
+/// About what an origin takes in a chunk, beside its events.
+const ORIGIN_BYTES: usize = 24;
+
 /// Goes through what lies beyond what a peer has seen, in (origin, seq) order, straight
 /// from the index of dots: no search, no hashing, and no snapshot held between chunks.
 pub(crate) struct Outgoing {
@@ -99,7 +102,10 @@ impl Outgoing {
             let from = self.cursor.get(origin).next();
             let reached = reading.origin(origin, from, top, &self.cursor)?;
             reading.chunk.upto.advance(Dot::new(origin, reached));
-            if reached < top {
+            reading.bytes += ORIGIN_BYTES;
+            // Also where the origin ended just here: of many origins with one event each, each
+            // would add its own to a chunk that is full.
+            if reached < top || reading.full() {
                 break;
             }
         }
@@ -195,6 +201,7 @@ impl Reading<'_> {
         loop {
             // The two tables are read in step: up to where both were read whole.
             let (dots, dots_to) = self.pass(Table::Dots, origin, from, top)?;
+            self.check_whole(origin, top, (from, dots_to), &dots)?;
             let (removals, removals_to) = self.pass(Table::Removals, origin, from, top)?;
             let to = dots_to.min(removals_to);
             let mut removals = removals.into_iter().peekable();
@@ -221,6 +228,20 @@ impl Reading<'_> {
             }
             from = to.next();
         }
+    }
+
+    /// Holds the dots that were read against how many there must be: what is left out is dead,
+    /// to whoever reads this.
+    fn check_whole(
+        &self,
+        origin: ReplicaId,
+        top: Seq,
+        range: (Seq, Seq),
+        dots: &[(Dot, Vec<u8>)],
+    ) -> Result<(), StorageError> {
+        let Some(space) = self.snapshot.space else { return Ok(()) };
+        let seqs = dots.iter().map(|(dot, _)| dot.seq);
+        digest::check_counts(&*self.snapshot.rows, space, origin, top, range, seqs)
     }
 
     /// Some rows of an origin from a seq on, and up to which seq these are all.

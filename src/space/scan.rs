@@ -2,6 +2,7 @@
 
 use core::ops::{Bound, ControlFlow, RangeBounds};
 
+use super::fields;
 use super::tx::Reads;
 use super::view::Row;
 use super::{Snapshot, Space, Tx};
@@ -94,6 +95,15 @@ pub struct Item {
 }
 
 impl Item {
+    /// What this version cannot read of the payload: what stands there behind the fields that it
+    /// knows of the type, and all of it where it does not know the type. A newer version wrote
+    /// it. It is kept and passed on byte for byte, until the item is replaced.
+    #[must_use]
+    pub fn unknown(&self) -> &[u8] {
+        let kind = self.path.last().map(|(kind, _)| *kind);
+        kind.and_then(|kind| fields::unknown(kind, &self.payload).ok()).unwrap_or_default()
+    }
+
     fn of(row: &Row<'_>) -> Result<Self, StorageError> {
         let wrong = |e| corrupt(Table::Items, row.key, e);
         Ok(Self {

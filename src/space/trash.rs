@@ -12,6 +12,7 @@ mod rows;
 use std::ops::ControlFlow;
 
 use super::change::{Change, counter_amount};
+use super::fields;
 #[cfg(doc)]
 use super::options::Options;
 use super::rows::{corrupt, range, split_item_value};
@@ -55,7 +56,9 @@ impl Change<'_> {
     pub(super) fn write_anew(&mut self, place: &[u8], value: &[u8]) -> Result<(), Error> {
         let wrong = |e| corrupt(Table::Trash, place, e);
         let (past, payload) = split_item_value(value).map_err(wrong)?;
-        if place::leaf_kind(place).map_err(wrong)? == Kind::COUNTER {
+        let kind = place::leaf_kind(place).map_err(wrong)?;
+        let known = fields::unknown(kind, payload).map_err(wrong)?.is_empty();
+        if kind == Kind::COUNTER && known {
             let prefix = place.split_last().map_or(place, |(_, prefix)| prefix);
             let prefix = Prefix::from_bytes(prefix).map_err(wrong)?;
             self.count(&prefix, counter_amount(payload)?)?;

@@ -154,3 +154,19 @@ fn frames_full_of_short_entries() {
     }
     assert!(over.is_empty(), "{over:#?}");
 }
+
+/// An error must not repeat what stood in a line, nor a list take what a path may not have.
+#[test]
+fn lines_written_to_take_memory() {
+    let mut over = Vec::new();
+    for (what, line) in &seeds::costly_lines(1 << 20) {
+        let (ops, taken) = targets::read_lines(line.as_bytes());
+        let most = targets::most_bytes(line.len(), 0) + targets::OP_BYTES * ops;
+        if taken > most {
+            let start: String = line.chars().take(60).collect();
+            let bytes = line.len();
+            over.push(format!("{what}: {taken} bytes of memory for {bytes}, {ops} lines: {start}"));
+        }
+    }
+    assert!(over.is_empty(), "{over:#?}");
+}

@@ -290,3 +290,54 @@ pub(crate) fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
         ),
     ]
 }
+
+/// Lines of about so many bytes, written to take as much memory and time as can be: text with
+/// escapes, which is read into a buffer of its own; text where something else must be, which an
+/// error might repeat; lists and names without end; and lines as short as can be.
+pub(crate) fn costly_lines(bytes: usize) -> Vec<(&'static str, String)> {
+    let long = |unit: &str| unit.repeat(bytes / unit.len());
+    let mut lines = vec![
+        ("short lines", "{\"op\":\"delete\",\"key\":\"a\"}\n".repeat(bytes / 30)),
+        ("counters", "{\"op\":\"counter.add\",\"key\":\"a\",\"by\":1}\n".repeat(bytes / 30)),
+        ("a list of short steps", format!("{{\"path\":[{}\"\"]}}", long("\"\","))),
+        ("steps of escapes", format!("{{\"path\":[{}\"\"]}}", long("\"\\n\","))),
+        ("a list of lists", format!("{{\"path\":{}", long("["))),
+        ("a list", format!("[{}1]", long("1,"))),
+        ("objects in objects", long("{\"op\":")),
+        ("no object", format!("\"{}\"", long("\u{feff}"))),
+        ("a long number", format!("{{\"by\":{}}}", long("1"))),
+        ("zeros", format!("{{\"by\":0.{}1}}", long("0"))),
+        ("no line", long("\u{feff}")),
+        ("only escapes", format!("{{\"op\":\"{}", long("\\n"))),
+        ("an empty line", long(" ")),
+    ];
+    // Text of every field, of letters that take more bytes when they are shown, and of escapes.
+    let texts =
+        [long("a"), long("\u{feff}"), long("\\u0001"), long("\\n"), format!("\\n{}", long("a"))];
+    for text in &texts {
+        for field in ["op", "key", "path", "elem", "field", "value", "by", "sibling", "other"] {
+            let known = "\"op\":\"put\",\"key\":\"k\"";
+            lines.push((field, format!("{{{known},\"{field}\":\"{text}\"}}")));
+            lines.push((field, format!("{{\"{field}\":\"{text}\"}}")));
+        }
+        lines.push(("a name", format!("{{\"{text}\":1}}")));
+        lines.push(("two", format!("{{\"op\":\"put\",\"key\":\"{text}\",\"value\":\"{text}\"}}")));
+        lines.push(("four", {
+            let quarter: String = text.chars().take(bytes / 5).filter(|c| *c != '\\').collect();
+            format!(
+                "{{\"op\":\"map.set\",\"path\":[\"\\n{quarter}\"],\"key\":\"\\n{quarter}\",\
+                 \"field\":\"\\n{quarter}\",\"value\":\"\\n{quarter}\"}}"
+            )
+        }));
+    }
+    for digits in ["hex:", "raw:"] {
+        let text = format!("{digits}{}", long("00"));
+        lines.push((digits, format!("{{\"op\":\"put\",\"key\":\"k\",\"value\":\"{text}\"}}")));
+        lines.push((digits, format!("{{\"op\":\"set.add\",\"key\":\"k\",\"elem\":\"{text}\"}}")));
+        lines.push((
+            digits,
+            format!("{{\"op\":\"set.add\",\"key\":\"k\",\"elem\":\"{text}\\u0030\"}}"),
+        ));
+    }
+    lines
+}

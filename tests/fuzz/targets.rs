@@ -13,7 +13,7 @@ use rejoin::space::{Keys, ReadContext};
 use rejoin::storage::{Durability, KeyRange, MemoryStorage, Order, Storage, Table, Verdict};
 use rejoin::{Error, Options, Store, UsageError};
 
-use crate::lines::Lines;
+use crate::lines::{Lines, Op};
 use crate::player::{self, main_of};
 
 /// A target: its name, and what it does.
@@ -263,10 +263,26 @@ pub(crate) fn store_file(mut bytes: &[u8]) {
     let _ = player::meet(&player::honest(8), &store);
 }
 
+/// What a line that was understood takes in its batch, beside its bytes: room for it in a list
+/// that grows, and once more while the batch is brought into the order of keys.
+pub(crate) const OP_BYTES: u64 = 4 * size_of::<Op>() as u64;
+
+/// Reads lines, a batch at a time, and drops each batch; how many lines the longest batch had,
+/// and the memory that was taken.
+pub(crate) fn read_lines(bytes: &[u8]) -> (u64, u64) {
+    measured(|| {
+        let batches = Lines::new(bytes).map(|batch| {
+            assert!(batch.ops.len() as u64 <= batch.last_number);
+            assert!(batch.bytes <= bytes.len() as u64);
+            batch.ops.len() as u64
+        });
+        batches.max().unwrap_or_default()
+    })
+}
+
 /// Lines of an import: understood or refused.
 pub(crate) fn import_line(bytes: &[u8]) {
-    for batch in Lines::new(bytes) {
-        assert!(batch.ops.len() as u64 <= batch.last_number);
-        assert!(batch.bytes <= bytes.len() as u64);
-    }
+    let (ops, taken) = read_lines(bytes);
+    let most = most_bytes(bytes.len(), 0) + OP_BYTES * ops;
+    assert!(taken <= most, "{taken} bytes of memory for {}", bytes.len());
 }

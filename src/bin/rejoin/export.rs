@@ -40,8 +40,10 @@ struct Group {
 
 pub(crate) fn export(space: &Space, out: &mut Out) -> Done {
     let mut group: Option<Group> = None;
-    let (mut done, mut unknown) = (Ok(()), 0_u64);
+    let (mut done, mut unknown, mut fields) = (Ok(()), 0_u64, 0_u64);
     space.snapshot()?.for_each_item(Keys::all(), |item: Item| {
+        let known = item.path.iter().all(|(kind, _)| kind.name().is_some());
+        fields += u64::from(known && !item.unknown().is_empty());
         match &mut group {
             Some(group) if group.key == item.key && group.path == item.path => {
                 group.rows.push((item.dot, item.payload));
@@ -64,6 +66,11 @@ pub(crate) fn export(space: &Space, out: &mut Out) -> Done {
             "{unknown} items are of types that this version does not know and were left out; use a newer rejoin"
         ));
     }
+    if fields > 0 {
+        note(format_args!(
+            "{fields} items have fields that this version does not know, which were left out; use a newer rejoin"
+        ));
+    }
     Ok(())
 }
 
@@ -83,7 +90,7 @@ fn write(group: Group, unknown: &mut u64, out: &mut Out) -> Done {
     match kind {
         Kind::SET | Kind::RW_SET => {
             let elem = Some(Element::of_encoding(&name).json());
-            let op = match (kind, rows.iter().all(|(_, payload)| payload == &[1])) {
+            let op = match (kind, rows.iter().all(|(_, payload)| payload.first() == Some(&1))) {
                 (Kind::SET, _) => "set.add",
                 (_, true) => "rw_set.add",
                 (_, false) => "rw_set.remove",
@@ -91,7 +98,7 @@ fn write(group: Group, unknown: &mut u64, out: &mut Out) -> Done {
             put(Line { op, key: &key, path: &path, elem, ..Line::default() })
         }
         Kind::EW_FLAG | Kind::DW_FLAG => {
-            let op = match (kind, rows.iter().all(|(_, payload)| payload == &[1])) {
+            let op = match (kind, rows.iter().all(|(_, payload)| payload.first() == Some(&1))) {
                 (Kind::EW_FLAG, _) => "flag.enable",
                 (_, true) => "dw_flag.enable",
                 (_, false) => "dw_flag.disable",

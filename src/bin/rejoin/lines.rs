@@ -1,9 +1,12 @@
 //! The lines of an import: read, parsed and checked, a batch at a time.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, BufRead, Read};
 
+use rejoin::codec::limits;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::text::{Element, read_bytes};
 
@@ -16,31 +19,206 @@ const BATCH_BYTES: usize = 32 << 20;
 /// Bytes of one line: the largest value in hexadecimal digits, several times over.
 const LINE_BYTES: usize = 64 << 20;
 
+/// Bytes that the buffer of lines may have beyond the line that stands in it.
+const SPARE_BYTES: usize = 32 << 10;
+
+/// Letters of what stood in a line that an error shows.
+const SHOWN_LETTERS: usize = 40;
+
 /// Text that is borrowed from its line wherever it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A line. What an operation does not take must not be there.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// It is read by hand for the sake of its errors: those that are derived repeat what stood
+/// there in place of something else, however long that is, several times over.
+#[derive(Default)]
 struct Line<'a> {
-    #[serde(borrow)]
     op: Cow<'a, str>,
-    #[serde(borrow)]
     key: Cow<'a, str>,
-    #[serde(borrow, default)]
     path: Vec<Text<'a>>,
-    #[serde(borrow, default)]
     elem: Option<Text<'a>>,
-    #[serde(borrow, default)]
     field: Option<Text<'a>>,
-    #[serde(borrow, default)]
     value: Option<Text<'a>>,
-    #[serde(default)]
     by: Option<i64>,
-    #[serde(default)]
     sibling: bool,
+}
+
+/// The names of the fields.
+const FIELDS: [&str; 8] = ["op", "key", "path", "elem", "field", "value", "by", "sibling"];
+
+/// The start of what stood in a line.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_LETTERS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Which field a name is of.
+struct Field(&'static str);
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+
+        impl Visitor<'_> for Name {
+            type Value = Field;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a field")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Field, E> {
+                match FIELDS.into_iter().find(|field| *field == name) {
+                    Some(field) => Ok(Field(field)),
+                    None => Err(E::unknown_field(&shown(name), &FIELDS)),
+                }
+            }
+        }
+
+        deserializer.deserialize_identifier(Name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Line<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Line<'de>, E> {
+                Err(E::custom("text where an object must be"))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
+                let (mut line, mut read) = (Line::default(), Vec::with_capacity(FIELDS.len()));
+                while let Some(Field(name)) = map.next_key()? {
+                    if read.contains(&name) {
+                        return Err(de::Error::duplicate_field(name));
+                    }
+                    read.push(name);
+                    match name {
+                        "op" => line.op = map.next_value::<Text<'de>>()?.0,
+                        "key" => line.key = map.next_value::<Text<'de>>()?.0,
+                        "path" => line.path = map.next_value::<Path<'de>>()?.0,
+                        "elem" => line.elem = map.next_value()?,
+                        "field" => line.field = map.next_value()?,
+                        "value" => line.value = map.next_value()?,
+                        "by" => line.by = map.next_value::<Option<Whole>>()?.map(|by| by.0),
+                        _ => line.sibling = map.next_value::<Truth>()?.0,
+                    }
+                }
+                match ["op", "key"].into_iter().find(|name| !read.contains(name)) {
+                    Some(missing) => Err(de::Error::missing_field(missing)),
+                    None => Ok(line),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Fields)
+    }
+}
+
+/// The fields of maps that lead down, no more than a path may have.
+struct Path<'a>(Vec<Text<'a>>);
+
+impl<'de> Deserialize<'de> for Path<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Steps;
+
+        impl<'de> Visitor<'de> for Steps {
+            type Value = Path<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of fields")
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Path<'de>, E> {
+                Err(E::custom("text where a list of fields must be"))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Path<'de>, A::Error> {
+                let mut path = Vec::new();
+                while let Some(step) = seq.next_element()? {
+                    if path.len() == limits::PATH_STEPS {
+                        return Err(de::Error::custom("a path of too many steps"));
+                    }
+                    path.push(step);
+                }
+                Ok(Path(path))
+            }
+        }
+
+        deserializer.deserialize_any(Steps)
+    }
+}
+
+/// A number that a counter can count by.
+struct Whole(i64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = Whole;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("i64")
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Whole, E> {
+                Err(E::custom("text where a number must be"))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
+                Ok(Whole(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+                let whole = i64::try_from(number).map(Whole);
+                whole.map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Number)
+    }
+}
+
+/// Whether something is so.
+struct Truth(bool);
+
+impl<'de> Deserialize<'de> for Truth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Said;
+
+        impl Visitor<'_> for Said {
+            type Value = Truth;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a boolean")
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Truth, E> {
+                Err(E::custom("text where true or false must be"))
+            }
+
+            fn visit_bool<E: de::Error>(self, said: bool) -> Result<Truth, E> {
+                Ok(Truth(said))
+            }
+        }
+
+        deserializer.deserialize_any(Said)
+    }
 }
 
 /// What a line does.
@@ -149,6 +327,10 @@ impl<R: BufRead> Lines<R> {
         if self.buffer.trim_ascii().is_empty() {
             return Ok(Some(None));
         }
+        // A buffer that grew to twice its line would take what parsing that line may take.
+        if self.buffer.capacity() > read.saturating_add(SPARE_BYTES) {
+            self.buffer.shrink_to_fit();
+        }
         let line: Result<Line<'_>, _> = serde_json::from_slice(&self.buffer);
         line.map_err(|e| reason_of(&e))
             .and_then(|line| op_of(number, &line))
@@ -182,13 +364,13 @@ fn reason_of(error: &serde_json::Error) -> String {
 
 fn op_of(number: u64, line: &Line<'_>) -> Result<Op, String> {
     let name = &*line.op;
-    let (verb, takes) = verb_of(name).ok_or_else(|| format!("unknown op {name:?}"))?;
+    let (verb, takes) = verb_of(name).ok_or_else(|| format!("unknown op {:?}", shown(name)))?;
     check_parts(line, takes)?;
     let mut op = Op {
         number,
         verb,
         key: Vec::new(),
-        path: Vec::new(),
+        path: Vec::with_capacity(line.path.len()),
         field: Element::empty(),
         element: Element::empty(),
         bytes: Vec::new(),

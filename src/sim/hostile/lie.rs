@@ -50,13 +50,15 @@ pub enum Lie {
     ManySpaces,
     /// Items of types that only a version to come knows: no lie, and met like one.
     UnknownTypes,
+    /// Items of known types with fields that only a version to come knows: no lie either.
+    UnknownFields,
     /// Bytes that are nothing.
     Noise,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::KnowsOurFuture,
         Self::RemovesOurFuture,
         Self::VectorOfAnotherHash,
@@ -80,6 +82,7 @@ impl Lie {
         Self::FromTheFuture,
         Self::ManySpaces,
         Self::UnknownTypes,
+        Self::UnknownFields,
         Self::Noise,
     ];
 
@@ -97,6 +100,7 @@ impl Lie {
                 | Self::FromTheFuture
                 | Self::EndlessWalk
                 | Self::UnknownTypes
+                | Self::UnknownFields
         )
     }
 }

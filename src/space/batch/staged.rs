@@ -165,7 +165,7 @@ impl Batch<'_> {
                     pasts |= row.has_past;
                     state.staged = state.staged.saturating_sub(1);
                     state.items += 1;
-                    marks.note(dot);
+                    marks.came(dot);
                     ControlFlow::Continue(())
                 }
                 Err(e) => {
@@ -250,7 +250,8 @@ impl Batch<'_> {
         })
     }
 
-    /// Takes away every row that is ahead of the vector.
+    /// Takes away every row that is ahead of the vector. Those that are counted and not found
+    /// are lost, and may have been of the delta whose vector now says that they are dead.
     pub(in crate::space) fn clear_staging(&mut self) -> Result<(), StorageError> {
         if self.state.staged > 0 {
             for table in [Table::Dots, Table::Removals] {
@@ -268,6 +269,11 @@ impl Batch<'_> {
                     origin.push(0);
                 }
             }
+        }
+        if self.state.staged > 0 {
+            let place = format!("what is staged in space {:?}", self.name);
+            let reason = format!("{} of its rows are gone", self.state.staged);
+            return Err(StorageError::Corrupt { place, reason });
         }
         self.write_staged_vector(None)?;
         release_staged(self.rows, &mut self.state)?;

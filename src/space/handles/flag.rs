@@ -5,6 +5,7 @@ use crate::codec::Kind;
 use crate::crdt::rules;
 use crate::error::Error;
 use crate::space::Space;
+use crate::space::fields;
 use crate::space::tx::{Reads, Writes};
 
 /// A flag in which enabling wins over a concurrent disabling; disabled at first.
@@ -67,7 +68,7 @@ impl<C: Reads> DwFlag<C> {
         let place = self.at.step(Kind::DW_FLAG, b"")?.place();
         self.at.on.read(|view| {
             let found = view.found(place.as_bytes())?;
-            Ok(rules::remove_wins(found.iter().map(|f| f.payload == [1])))
+            Ok(rules::remove_wins(found.iter().map(|f| fields::says(&f.payload))))
         })
     }
 }

@@ -10,6 +10,7 @@ use super::{Stored, each_element, handle_of};
 use crate::codec::{Kind, Prefix};
 use crate::crdt::rules;
 use crate::error::{Error, Undecodable};
+use crate::space::fields;
 use crate::space::tx::{Reads, Writes};
 
 handle_of!(
@@ -118,7 +119,7 @@ macro_rules! set_handle {
 
 set_handle!(Set, Kind::SET, |_: &[Vec<u8>]| true);
 set_handle!(RwSet, Kind::RW_SET, |payloads: &[Vec<u8>]| rules::remove_wins(
-    payloads.iter().map(|p| p.as_slice() == [1])
+    payloads.iter().map(|p| fields::says(p))
 ));
 
 impl<T: Serialize + DeserializeOwned, C: Writes> Set<T, C> {
