@@ -145,6 +145,10 @@ fn print(args: &Args, sum: &Stats, failed: Option<u64>, took: Duration) {
         each(sum.sessions),
         each(sum.damages())
     );
+    println!(
+        "in the least of them: {} events; in another, {} damages",
+        sum.fewest_events, sum.fewest_damages
+    );
     for (name, count) in sum.counts() {
         println!("{count:>14}  {}", name.replace('_', " "));
     }

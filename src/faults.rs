@@ -91,6 +91,26 @@ faults! {
     FramesTakenOutOfOrder,
     /// What is staged again moves the note of how far back.
     StagedVectorGoesBack,
+    /// A commit leaves the vector that is kept in memory as it was.
+    VectorCachedOverAChange,
+    /// A space that changed since its root was made counts as equal where two meet again.
+    MeetingRememberedOverAChange,
+    /// Events that were seen are staged once more when they are sent again.
+    SeenEventsTakenAgain,
+    /// What another peer staged appears when a delta of one chunk covers it.
+    ForeignStagedRowsShown,
+    /// Whatever a peer claims is dropped, however much it is.
+    BrakeIgnored,
+    /// What a peer's claims took away before does not count.
+    BrakeForgetsTheDay,
+    /// What is to be kept is not written anew.
+    KeptItemsNotWritten,
+    /// What a peer takes away without a record is thrown away.
+    TrashSkipped,
+    /// A log that is full drops its newest records.
+    LogTrimmedByTheWrongEnd,
+    /// A resolver is handed the own siblings first.
+    ResolverNotDeterministic,
 }
 
 #[cfg(rejoin_faults)]

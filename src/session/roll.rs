@@ -28,9 +28,6 @@ use crate::codec::limits;
 use crate::error::{Error, PeerError};
 use crate::space::{MeetingId, Store};
 
-/// Up to so many spaces a side opens all of them, and equal roots prove them equal.
-const FEW_SPACES: usize = 16;
-
 /// Answers of one side while two compare, at most: each cuts what differs into 32.
 const ANSWERS: u8 = 16;
 
@@ -115,8 +112,9 @@ impl Roll {
             roll.open_all(scope.name().into_iter().map(str::to_owned).collect());
             return Ok(roll);
         };
-        let few = store.spaces_up_to(prefix, FEW_SPACES + 1)?;
-        if few.len() <= FEW_SPACES {
+        let most = store.tuning().few_spaces;
+        let few = store.spaces_up_to(prefix, most + 1)?;
+        if few.len() <= most {
             roll.open_all(few);
         } else if let Some(meeting) = store.last_meeting(prefix)? {
             roll.call = Call::Since(meeting.id);

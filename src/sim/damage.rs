@@ -24,6 +24,16 @@ macro_rules! damages {
     };
 }
 
+impl Damage {
+    /// Whether a disk fails by it: then a transaction may be there or not.
+    pub(super) const fn is_of_disk(self) -> bool {
+        matches!(
+            self,
+            Self::SyncCut | Self::FailedSync | Self::FullDisk | Self::FailedRead | Self::FlippedBits
+        )
+    }
+}
+
 damages! {
     /// A connection breaks, at any byte; some of what is on its way still comes.
     Cut = "cuts",

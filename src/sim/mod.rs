@@ -31,6 +31,7 @@
 )]
 
 mod app;
+mod claims;
 mod config;
 mod damage;
 #[doc(hidden)]

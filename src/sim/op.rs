@@ -184,6 +184,11 @@ pub(super) struct Deed {
 }
 
 impl Deed {
+    /// Whether it left a record of what it removed.
+    pub(super) const fn is_removal(&self) -> bool {
+        self.dot.is_some() && self.wrote.is_none()
+    }
+
     /// What it did, to the oracle.
     pub(super) fn add_to(self, oracle: &mut Oracle) {
         if let Some(dot) = self.dot {

@@ -40,6 +40,16 @@ impl Seen {
     pub const fn vector(&self) -> &VersionVector {
         &self.vector
     }
+
+    /// Whether an item was live then.
+    pub(super) fn showed(&self, dot: Dot) -> bool {
+        self.live.binary_search(&dot).is_ok()
+    }
+
+    /// What was live then, ascending.
+    pub(super) fn live(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.live.iter().copied()
+    }
 }
 
 impl Oracle {
@@ -76,6 +86,16 @@ impl Oracle {
     #[must_use]
     pub fn is_removed(&self, dot: Dot) -> bool {
         self.removed_by.contains_key(&dot)
+    }
+
+    /// What an event wrote.
+    pub(super) fn item(&self, dot: Dot) -> Option<&Item> {
+        self.items.get(&dot)
+    }
+
+    /// Whether somebody wrote just this item.
+    pub(super) fn wrote(&self, item: &Item) -> bool {
+        self.items.get(&item.dot) == Some(item)
     }
 
     /// What a replica that has seen `vector` must show in the end.

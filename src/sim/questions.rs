@@ -1,5 +1,6 @@
 //! What is asked of a replica after each step.
 
+use super::claims;
 use super::op;
 use super::oracle::Strictness;
 use super::world::{World, dots_of, items};
@@ -68,9 +69,18 @@ impl World<'_> {
         if self.application.is_none() {
             self.check_types(r, s, items, &at)?;
         }
-        let known = *self.roots.entry((s, dots_of(items))).or_insert(status.root);
-        if known != status.root {
+        let resolved = match self.application {
+            None => claims::resolved(space).map_err(failed)?,
+            Some(_) => Default::default(),
+        };
+        let now = (status.root, resolved);
+        let known = self.roots.entry((s, dots_of(items))).or_insert_with(|| now.clone());
+        if known.0 != now.0 {
             return Err(format!("DIGEST: {at}: another root for the same items").into());
+        }
+        if known.1 != now.1 {
+            let what = format!("RESOLVED: {at}: {:?}, elsewhere {:?}", now.1, known.1);
+            return Err(what.into());
         }
         let report = self.replicas[r].store().check().map_err(failed)?;
         if !report.is_sound() && self.replicas[r].rotten {

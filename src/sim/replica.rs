@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use super::claims::{self, Claimed};
 use super::config::{Config, REPLICAS};
 use super::damage::Damage;
 use super::disk::{Disk, Image};
@@ -54,6 +55,8 @@ pub(super) struct AtSpace {
     pub(super) promised: VersionVector,
     /// A transaction that failed: it is there after opening, or it is not.
     pub(super) unsure: Option<Unsure>,
+    /// What is known of peers' claims.
+    pub(super) claimed: Claimed,
 }
 
 /// The events of a transaction that failed, from `first` to `last`.
@@ -105,11 +108,15 @@ impl World<'_> {
         options.removal_log_bytes = self.config.removal_log_bytes;
         options.past_origins = self.config.past_origins;
         options.relaxed = self.config.relaxed[r];
+        options.brake_items = self.config.brake_items;
+        options.brake_percent = self.config.brake_percent;
+        options.trash_bytes = self.config.trash_bytes;
         options.tuning = Tuning {
             chunk_events: self.config.chunk_events,
             frame_bytes: self.config.frame_bytes[r],
             short_vector_bytes: self.config.short_vector_bytes,
             spares: self.config.spares,
+            few_spaces: self.config.few_spaces,
             ..Tuning::default()
         };
         let new = || if self.config.on_blocks { Disk::of_blocks() } else { Disk::in_memory() };
@@ -153,6 +160,9 @@ impl World<'_> {
             Identity::Fresh { .. } => format!("{name} is opened and takes the name {id}"),
         });
         self.names += usize::from(identity != Identity::Kept);
+        if self.application.is_none() {
+            spaces.iter().for_each(claims::set_resolvers);
+        }
         self.replicas[r].open = Some(Open { store, spaces });
         for (s, vector) in vectors.into_iter().enumerate() {
             self.judge_opened(r, s, id, &vector, identity == Identity::Kept)?;
@@ -173,9 +183,14 @@ impl World<'_> {
         let (name, relaxed) = (self.replicas[r].name, self.replicas[r].relaxed());
         let at = &mut self.replicas[r].at[s];
         (at.seen, at.commit) = (Seen::default(), 0);
+        let keeps = self.config.keeps && self.config.brakes();
         if !kept {
             // It begins anew, with what was copied.
             *at = AtSpace { acknowledged: own, made: own, ..AtSpace::default() };
+        }
+        self.claims_opened(r, s)?;
+        let at = &mut self.replicas[r].at[s];
+        if !kept {
             return Ok(());
         }
         if let Some(Unsure { first, last, deeds }) = at.unsure.take()
@@ -200,7 +215,8 @@ impl World<'_> {
         if own == at.made {
             return Ok(());
         }
-        debug_assert!(relaxed, "what waits for the disk is acknowledged");
+        // What is written anew because of claims comes with a delta, which may be lost.
+        debug_assert!(relaxed || keeps, "what waits for the disk is acknowledged");
         self.stats.undone += at.made.get() - own.get();
         self.tell(|| format!("{name} lost its events after {own:?} in space {s}"));
         let at = &mut self.replicas[r].at[s];

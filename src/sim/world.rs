@@ -37,7 +37,8 @@ pub(super) struct World<'a> {
     /// Which of the two parts of the network each replica is in, while it is parted.
     pub(super) parts: Option<[bool; REPLICAS]>,
     pub(super) oracles: Vec<Oracle>,
-    pub(super) roots: BTreeMap<(usize, Vec<Dot>), RootHash>,
+    /// The root over the items of these dots in a space, and what resolvers make of them.
+    pub(super) roots: BTreeMap<(usize, Vec<Dot>), Shown>,
     /// Names under which was written.
     pub(super) names: usize,
     /// Whether something that only one replica knew has gone for good.
@@ -47,6 +48,9 @@ pub(super) struct World<'a> {
     pub(super) written: u8,
     pub(super) application: Option<&'a dyn Application>,
 }
+
+/// What a replica with certain items shows besides.
+type Shown = (RootHash, [Option<Vec<u8>>; 2]);
 
 /// What is live under some keys of a space, a snapshot or a transaction.
 macro_rules! items {

@@ -346,7 +346,7 @@ fn stage(
     let half = chunk.last.is_some() && fault!(ChunkAppliedByHalf);
     let events = chunk.events.len() / if half { 2 } else { 1 };
     for (dot, event) in chunk.events.iter().take(events) {
-        if dot.seq <= batch.seen(dot.replica) {
+        if dot.seq <= batch.seen(dot.replica) && !fault!(SeenEventsTakenAgain) {
             continue;
         }
         if batch.state.staged > 0 && staged.may_hold(*dot) {
