@@ -61,6 +61,8 @@ faults! {
     TransactionSplit,
     /// Relaxed writes are shown to a peer before they are on disk.
     SyncSkippedBeforeEventsAreShown,
+    /// What came from one peer is shown to another before it is on disk.
+    SyncSkippedBeforeEventsArePassedOn,
     /// A session ends before what it brought is on disk.
     SyncSkippedAtTheEnd,
     /// A write returns before it is on disk.

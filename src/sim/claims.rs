@@ -121,7 +121,8 @@ impl World<'_> {
     ) -> Result<(), Wrong> {
         let link = &self.links[l];
         let (r, report) = (link.ends[side], link.sides[side].report());
-        let (peer, now) = (report.peer.unwrap_or(ReplicaId::from_bytes([0; 16])), Before::of(report));
+        let (peer, now) =
+            (report.peer.unwrap_or(ReplicaId::from_bytes([0; 16])), Before::of(report));
         let asked = link.asked[side];
         if now.kept > before.kept {
             self.learn_kept(r, now.kept - before.kept)?;
@@ -160,18 +161,20 @@ impl World<'_> {
         let at = &mut replica.at[s];
         let (oracle, mut count, mut live_before, mut wrong) = (&self.oracles[s], 0, 0, None);
         let mut next = at.claimed.trash;
-        space.trash().for_each(next, |gone| {
-            next = gone.number + 1;
-            count += 1;
-            // Others came earlier: what another peer had staged went by that one's vector.
-            let lived = at.seen.showed(gone.item.dot);
-            live_before += u64::from(lived);
-            if lived && gone.peer != peer || !oracle.wrote(&gone.item) {
-                wrong = Some(format!("TRASH: {name} has {gone:?}, which {peer} took away"));
-            }
-            core::ops::ControlFlow::Continue(())
-        })
-        .map_err(failed)?;
+        space
+            .trash()
+            .for_each(next, |gone| {
+                next = gone.number + 1;
+                count += 1;
+                // Others came earlier: what another peer had staged went by that one's vector.
+                let lived = at.seen.showed(gone.item.dot);
+                live_before += u64::from(lived);
+                if lived && gone.peer != peer || !oracle.wrote(&gone.item) {
+                    wrong = Some(format!("TRASH: {name} has {gone:?}, which {peer} took away"));
+                }
+                core::ops::ControlFlow::Continue(())
+            })
+            .map_err(failed)?;
         at.claimed.trash = next;
         if let Some(wrong) = wrong {
             return Err(wrong.into());
@@ -195,7 +198,8 @@ impl World<'_> {
         let left = items!(space, Keys::all()).map_err(failed)?.len() as u64;
         let part = gone * 100 > (gone + left) * u64::from(self.config.brake_percent);
         if gone > self.config.brake_items && part {
-            let what = format!("BRAKE: {peer} took {gone} items from {name}, which has {left} left");
+            let what =
+                format!("BRAKE: {peer} took {gone} items from {name}, which has {left} left");
             return Err(what.into());
         }
         Ok(count)

@@ -29,7 +29,11 @@ impl Damage {
     pub(super) const fn is_of_disk(self) -> bool {
         matches!(
             self,
-            Self::SyncCut | Self::FailedSync | Self::FullDisk | Self::FailedRead | Self::FlippedBits
+            Self::SyncCut
+                | Self::FailedSync
+                | Self::FullDisk
+                | Self::FailedRead
+                | Self::FlippedBits
         )
     }
 }

@@ -124,7 +124,8 @@ impl Stats {
 
     /// Adds those of other worlds.
     pub fn add(&mut self, other: &Self) {
-        let least = |mine: u64, theirs: u64| if self.worlds == 0 { theirs } else { mine.min(theirs) };
+        let least =
+            |mine: u64, theirs: u64| if self.worlds == 0 { theirs } else { mine.min(theirs) };
         self.fewest_events = least(self.fewest_events, other.fewest_events);
         self.fewest_damages = least(self.fewest_damages, other.fewest_damages);
         for (sum, (_, more)) in self.counts_mut().into_iter().zip(other.counts()) {

@@ -249,7 +249,7 @@ impl Incoming {
         // session waits for the disk once, for all the spaces of which it then says so.
         let durability = match self.chunks.is_multiple_of(CHUNKS_A_SYNC) {
             true => Durability::Immediate,
-            false => guard.take(),
+            false => guard.take(chunk.last.is_some()),
         };
         space.check_generation(self.generation)?;
         let mut clock = guard.clock;
