@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 use rejoin::sim::{self, Stats};
 
+/// Worlds live in memory, and ask for it millions of times a second.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Args {
     seeds: Range<u64>,
     seed: Option<u64>,

@@ -97,6 +97,8 @@ faults! {
     VectorCachedOverAChange,
     /// A space that changed since its root was made counts as equal where two meet again.
     MeetingRememberedOverAChange,
+    /// Two that changed while they walked are said to differ for good.
+    ChangeTakenForTwoContents,
     /// Events that were seen are staged once more when they are sent again.
     SeenEventsTakenAgain,
     /// What another peer staged appears when a delta of one chunk covers it.

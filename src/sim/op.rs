@@ -96,7 +96,7 @@ impl Op {
     }
 
     /// The key that it is about.
-    const fn key(&self) -> &'static str {
+    pub(super) const fn key(&self) -> &'static str {
         match self {
             Self::Put(key) | Self::PutBlind(key) | Self::Delete(key) => key,
             Self::PutSeen(kept) => kept.key,

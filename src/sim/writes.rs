@@ -96,11 +96,18 @@ impl World<'_> {
                 })
             }
             ops => space.write(|tx| {
+                // What one mutation leaves at a key is there before the next.
+                let mut left: Option<(&str, Vec<Item>)> = None;
                 for op in ops {
                     *written = written.wrapping_add(1);
-                    let before = items!(tx, op.keys())?;
+                    let before = match left.take() {
+                        Some((key, items)) if key == op.key() => items,
+                        _ => items!(tx, op.keys())?,
+                    };
                     op::perform_in(tx, op, *written)?;
-                    judge(op, &before, &items!(tx, op.keys())?);
+                    let after = items!(tx, op.keys())?;
+                    judge(op, &before, &after);
+                    left = Some((op.key(), after));
                 }
                 Ok(())
             }),
