@@ -99,6 +99,12 @@ faults! {
     MeetingRememberedOverAChange,
     /// Two that changed while they walked are said to differ for good.
     ChangeTakenForTwoContents,
+    /// A peer may name events of ours that we never made.
+    OwnFutureTaken,
+    /// A delta may lead further than the vector that ends it.
+    DeltaBeyondItsVectorTaken,
+    /// A peer may claim that items are dead without having walked.
+    ClaimsTakenWithoutAWalk,
     /// Events that were seen are staged once more when they are sent again.
     SeenEventsTakenAgain,
     /// What another peer staged appears when a delta of one chunk covers it.

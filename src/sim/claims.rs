@@ -124,6 +124,11 @@ impl World<'_> {
         let (peer, now) =
             (report.peer.unwrap_or(ReplicaId::from_bytes([0; 16])), Before::of(report));
         let asked = link.asked[side];
+        if asked != MassRemoval::Hold {
+            // Also where nothing goes by it: what comes later counts anew.
+            let claimed = self.replicas[r].at.iter_mut().map(|at| &mut at.claimed);
+            claimed.for_each(|claimed| claimed.taken.retain(|taken| taken.0 != peer));
+        }
         if now.kept > before.kept {
             self.learn_kept(r, now.kept - before.kept)?;
         }
@@ -187,7 +192,6 @@ impl World<'_> {
         let now_ms = now_ms.saturating_add_signed(skew_ms);
         let at = &mut replica.at[s];
         if asked != MassRemoval::Hold || at.claimed.decided.contains(&peer) {
-            at.claimed.taken.retain(|taken| taken.0 != peer);
             return Ok(count);
         }
         at.claimed.taken.push((peer, now_ms, live_before));

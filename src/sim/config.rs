@@ -107,10 +107,33 @@ pub struct Config {
     pub damage_permille: usize,
     /// The kinds of damage done, each as often as it is listed.
     pub damages: Vec<Damage>,
+    /// Whether peers that lie are met.
+    pub liars: bool,
+    /// Whether disks say that they synced what they did not.
+    pub lying_disks: bool,
 }
 
 impl Config {
-    pub(super) fn draw(random: &mut Random) -> Self {
+    pub(super) fn draw(seed: u64, random: &mut Random) -> Self {
+        let mut config = Self::draw_common(random);
+        // Of dice of their own, so that the other worlds are the same with and without them.
+        let mut random = Random::of(seed, u64::MAX - 1);
+        config.liars = random.below(8) == 0;
+        config.lying_disks = random.below(12) == 0;
+        if config.liars {
+            config.damages.extend([Damage::Lied; 4]);
+        }
+        if config.lying_disks {
+            config.damages.extend([Damage::PowerCut, Damage::SyncCut]);
+            config.keeps = false;
+        }
+        if config.liars || config.lying_disks {
+            config.damage_permille = config.damage_permille.max(80);
+        }
+        config
+    }
+
+    fn draw_common(random: &mut Random) -> Self {
         let on_blocks = random.below(10) == 0;
         let replicas = match on_blocks {
             true => random.between(2, 4),
@@ -173,6 +196,8 @@ impl Config {
             jump_percent: *random.pick(&[1, 1, 12]),
             damage_permille: *random.pick(&[0, 40, 100, 150]),
             damages,
+            liars: false,
+            lying_disks: false,
         }
     }
 
@@ -183,7 +208,7 @@ impl Config {
             damages.extend([Damage::FlippedBits, Damage::SyncCut]);
         }
         for _ in 0..random.between(1, 6) {
-            let kind = *random.pick(Damage::ALL);
+            let kind = *random.pick(&Damage::ALL[..Damage::COMMON]);
             if on_blocks || kind != Damage::FlippedBits {
                 damages.push(kind);
             }

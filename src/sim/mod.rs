@@ -38,6 +38,7 @@ mod damage;
 pub mod decoders;
 mod disk;
 pub mod hostile;
+mod liars;
 mod link;
 mod meetings;
 mod op;

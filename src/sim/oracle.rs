@@ -93,6 +93,11 @@ impl Oracle {
         self.items.get(&dot)
     }
 
+    /// Whether nothing is known of an event.
+    pub(super) fn is_new(&self, dot: Dot) -> bool {
+        !self.items.contains_key(&dot)
+    }
+
     /// Whether somebody wrote just this item.
     pub(super) fn wrote(&self, item: &Item) -> bool {
         self.items.get(&item.dot) == Some(item)

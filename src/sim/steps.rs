@@ -153,6 +153,7 @@ impl World<'_> {
             }
             Damage::Restored => return self.restore(r),
             Damage::Cloned => return self.clone_of(r),
+            Damage::Lied => return self.be_lied_to(r),
             Damage::Away => {
                 self.remove_all_of(r);
                 self.replicas[r].away = true;

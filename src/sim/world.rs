@@ -24,7 +24,7 @@ const BEGINNING_MS: u64 = 1_700_000_000_000;
 /// A seeded world: replicas that run the shipped code on disks of the world's, sessions
 /// between them whose frames are delivered one at a time, and an oracle for each space.
 pub(super) struct World<'a> {
-    seed: u64,
+    pub(super) seed: u64,
     pub(super) config: Config,
     /// What draws the step that is made now.
     pub(super) random: Random,
@@ -74,7 +74,7 @@ impl<'a> World<'a> {
         application: Option<&'a dyn Application>,
     ) -> Result<Self, Wrong> {
         let mut random = Random::new(seed);
-        let config = Config::draw(&mut random);
+        let config = Config::draw(seed, &mut random);
         let mut world = Self {
             seed,
             clock: Arc::new(AtomicU64::new(BEGINNING_MS)),

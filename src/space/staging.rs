@@ -227,7 +227,7 @@ impl Incoming {
         let Some(last) = &chunk.last else { return Ok(()) };
         let seen = self.space.snapshot()?.vector;
         let beyond = |e: &(ReplicaId, Seq)| e.1 > last.vector.get(e.0).max(seen.get(e.0));
-        if chunk.upto.iter().any(|entry| beyond(&entry)) {
+        if chunk.upto.iter().any(|entry| beyond(&entry)) && !fault!(DeltaBeyondItsVectorTaken) {
             return Err(
                 PeerError::Protocol { what: "a delta that leads beyond its own vector" }.into()
             );
@@ -313,7 +313,7 @@ impl Incoming {
 pub(crate) fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
     let replica = space.replica();
     let own = space.snapshot()?.vector.get(replica);
-    if theirs > own {
+    if theirs > own && !fault!(OwnFutureTaken) {
         let theirs = Dot::new(replica, theirs);
         return Err(PeerError::OwnFuture { theirs, own: own.get() }.into());
     }
