@@ -61,7 +61,7 @@ impl World<'_> {
                 let handled = link.sides[side].handle_timeout(now_ms);
                 handled.map_err(|e| Wrong::at(r, "a time-out", e))?;
                 self.judge_claims(l, side, before)?;
-                self.check_all(r)?;
+                self.check_after(r, self.links[l].ends[1 - side])?;
                 return Ok(Went::On);
             }
         }
@@ -169,7 +169,7 @@ impl World<'_> {
         }
         self.judge_claims(l, side, before)?;
         self.promise(l, side)?;
-        self.check_all(r)?;
+        self.check_after(r, self.links[l].ends[1 - side])?;
         Ok(Went::On)
     }
 
@@ -187,6 +187,7 @@ impl World<'_> {
             let ended: Vec<_> = ended.collect();
             format!("{}: ends: {}", link.about, ended.join(", "))
         });
+        self.judge_meeting(link.ends, &link.about)?;
         for report in &*reports {
             self.judge_held(report, &link.about)?;
             self.stats.repaired += report.repaired;

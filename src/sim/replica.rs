@@ -1,5 +1,6 @@
 //! The replicas of a world: how they come, fail, and come back.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
@@ -11,7 +12,7 @@ use super::op::{Deed, Kept};
 use super::oracle::Seen;
 use super::world::{World, items};
 use super::wrong::Wrong;
-use crate::causal::{ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::error::Error;
 use crate::space::{Keys, Options, Space, Store, Tuning};
 use crate::storage::{Identity, StorageError};
@@ -45,6 +46,8 @@ pub(super) struct AtSpace {
     /// What was read and may be handed back.
     pub(super) kept: Vec<Kept>,
     pub(super) seen: Seen,
+    /// All that ever lived here under this name.
+    pub(super) ever: BTreeSet<Dot>,
     /// The commit when last looked at: as long as there is no other, nothing can have changed.
     pub(super) commit: u64,
     /// Own events up to here were acknowledged as lasting.
@@ -190,7 +193,13 @@ impl World<'_> {
         let name = self.replicas[r].name;
         self.damage(Damage::LyingDisk, || format!("{name}'s disk had lied about syncing"));
         match self.look_at_what_is_left(r) {
-            Err(Wrong::Failed { error: Error::Storage(StorageError::Corrupt { .. }), .. }) => {
+            // The engine may panic at blocks that are each sound and do not fit together; the
+            // store says so, and does not open.
+            Err(Wrong::Failed {
+                error:
+                    Error::Storage(StorageError::Corrupt { .. } | StorageError::EnginePanic { .. }),
+                ..
+            }) => {
                 self.tell(|| format!("{name} is corrupt"));
                 self.stats.corrupt += 1;
             }
