@@ -72,6 +72,9 @@ pub(super) struct Roll {
     queue: VecDeque<Message>,
     /// The commit here up to which spaces that are not opened are equal.
     as_of: u64,
+    /// Spaces opened before the two began to compare, and the commit since which they were
+    /// touched: where one went on changing, what was said of it is older than the comparison.
+    early: (BTreeSet<String>, u64),
     /// Spaces proven, and when they were touched before that.
     settled: BTreeMap<String, u64>,
     /// Whether a space was opened and not proven.
@@ -100,6 +103,7 @@ impl Roll {
             answers: 0,
             queue: VecDeque::new(),
             as_of: 0,
+            early: (BTreeSet::new(), 0),
             settled: BTreeMap::new(),
             unproven: false,
         }
@@ -179,6 +183,7 @@ impl Roll {
         }
         self.call = call;
         if call == Call::Compare {
+            self.early = (self.opened.clone(), self.as_of);
             self.read_catalog(store)?;
             self.turn = Turn::Theirs;
         }
@@ -344,8 +349,12 @@ impl Roll {
     /// nothing where it goes on changing.
     pub(super) fn note_end(&mut self, name: &str, proven: bool, touched: Option<u64>) {
         self.unproven |= !proven;
-        if let Some(touched) = touched.filter(|_| proven) {
-            self.settled.insert(name.to_owned(), touched);
+        match touched.filter(|_| proven) {
+            Some(touched) => {
+                self.settled.insert(name.to_owned(), touched);
+            }
+            None if self.early.0.contains(name) => self.as_of = self.as_of.min(self.early.1),
+            None => {}
         }
     }
 
