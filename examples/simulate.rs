@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 use rejoin::sim::{self, Stats};
 
+/// Worlds live in memory, and ask for it millions of times a second.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 struct Args {
     seeds: Range<u64>,
     seed: Option<u64>,
@@ -144,6 +148,10 @@ fn print(args: &Args, sum: &Stats, failed: Option<u64>, took: Duration) {
         each(sum.events),
         each(sum.sessions),
         each(sum.damages())
+    );
+    println!(
+        "in the least of them: {} events; in another, {} damages",
+        sum.fewest_events, sum.fewest_damages
     );
     for (name, count) in sum.counts() {
         println!("{count:>14}  {}", name.replace('_', " "));

@@ -61,6 +61,8 @@ faults! {
     TransactionSplit,
     /// Relaxed writes are shown to a peer before they are on disk.
     SyncSkippedBeforeEventsAreShown,
+    /// What came from one peer is shown to another before it is on disk.
+    SyncSkippedBeforeEventsArePassedOn,
     /// A session ends before what it brought is on disk.
     SyncSkippedAtTheEnd,
     /// A write returns before it is on disk.
@@ -93,6 +95,34 @@ faults! {
     StagedVectorGoesBack,
     /// Nothing is tagged, so that a fork of a name goes unnoticed.
     NoTags,
+    /// A commit leaves the vector that is kept in memory as it was.
+    VectorCachedOverAChange,
+    /// A space that changed since its root was made counts as equal where two meet again.
+    MeetingRememberedOverAChange,
+    /// Two that changed while they walked are said to differ for good.
+    ChangeTakenForTwoContents,
+    /// A peer may name events of ours that we never made.
+    OwnFutureTaken,
+    /// A delta may lead further than the vector that ends it.
+    DeltaBeyondItsVectorTaken,
+    /// A peer may claim that items are dead without having walked.
+    ClaimsTakenWithoutAWalk,
+    /// Events that were seen are staged once more when they are sent again.
+    SeenEventsTakenAgain,
+    /// What another peer staged appears when a delta of one chunk covers it.
+    ForeignStagedRowsShown,
+    /// Whatever a peer claims is dropped, however much it is.
+    BrakeIgnored,
+    /// What a peer's claims took away before does not count.
+    BrakeForgetsTheDay,
+    /// What is to be kept is not written anew.
+    KeptItemsNotWritten,
+    /// What a peer takes away without a record is thrown away.
+    TrashSkipped,
+    /// A log that is full drops its newest records.
+    LogTrimmedByTheWrongEnd,
+    /// A resolver is handed the own siblings first.
+    ResolverNotDeterministic,
 }
 
 #[cfg(rejoin_faults)]

@@ -389,3 +389,29 @@ fn ranges_that_nobody_asked_for_are_refused() {
     let error = answers(&many).unwrap_err();
     assert!(error.to_string().contains("more ranges"), "{error}");
 }
+
+/// C had met A, and named to B, whom it had not met, the spaces touched since. B knew of no
+/// such meeting, so the two compared; C had written once more before it looked at what it
+/// had, and took what it had said of the space before for as new as that. The two were equal
+/// as they had said, remembered that, and never spoke of the write again.
+#[test]
+fn a_write_between_the_hello_and_the_comparison_was_never_sent() {
+    let (a, b, c) = (store(1), store(2), store(3));
+    for n in 0..20 {
+        c.space(&format!("{n:02}")).unwrap().set("all").add(&n).unwrap();
+    }
+    pair::meet(&c, &a);
+    pair::meet(&b, &a);
+    let space = c.space("07").unwrap();
+    space.set("all").add(&70).unwrap();
+    // About this space alone, which is no meeting to remember.
+    let mut alone = Meeting::of(&c, &b);
+    alone.left = Session::connect(&c, Scope::Space("07".into()), pair::nonce()).unwrap();
+    assert!(alone.run_on(usize::MAX));
+    let mut meeting = Meeting::of(&c, &b);
+    assert!(!meeting.run_on(1));
+    space.set("all").add(&71).unwrap();
+    assert!(meeting.run_on(usize::MAX));
+    pair::meet(&c, &b);
+    assert!(b.space("07").unwrap().set::<i32>("all").contains(&71).unwrap());
+}

@@ -28,9 +28,6 @@ use crate::codec::limits;
 use crate::error::{Error, PeerError};
 use crate::space::{MeetingId, Store};
 
-/// Up to so many spaces a side opens all of them, and equal roots prove them equal.
-const FEW_SPACES: usize = 16;
-
 /// How often a space is opened once more, because names in it have forked: each time one
 /// side knows the whole of the other's histories, and mostly once is enough.
 const TIMES_AGAIN: u8 = 16;
@@ -83,6 +80,9 @@ pub(super) struct Roll {
     queue: VecDeque<Message>,
     /// The commit here up to which spaces that are not opened are equal.
     as_of: u64,
+    /// Spaces opened before the two began to compare, and the commit since which they were
+    /// touched: where one went on changing, what was said of it is older than the comparison.
+    early: (BTreeSet<String>, u64),
     /// Spaces proven, and when they were touched before that.
     settled: BTreeMap<String, u64>,
     /// Whether a space was opened and not proven.
@@ -113,6 +113,7 @@ impl Roll {
             answers: 0,
             queue: VecDeque::new(),
             as_of: 0,
+            early: (BTreeSet::new(), 0),
             settled: BTreeMap::new(),
             unproven: false,
         }
@@ -125,8 +126,9 @@ impl Roll {
             roll.open_all(scope.name().into_iter().map(str::to_owned).collect());
             return Ok(roll);
         };
-        let few = store.spaces_up_to(prefix, FEW_SPACES + 1)?;
-        if few.len() <= FEW_SPACES {
+        let most = store.tuning().few_spaces;
+        let few = store.spaces_up_to(prefix, most + 1)?;
+        if few.len() <= most {
             roll.open_all(few);
         } else if let Some(meeting) = store.last_meeting(prefix)? {
             roll.call = Call::Since(meeting.id);
@@ -191,6 +193,7 @@ impl Roll {
         }
         self.call = call;
         if call == Call::Compare {
+            self.early = (self.opened.clone(), self.as_of);
             self.read_catalog(store)?;
             self.turn = Turn::Theirs;
         }
@@ -391,8 +394,12 @@ impl Roll {
     /// nothing where it goes on changing.
     pub(super) fn note_end(&mut self, name: &str, proven: bool, touched: Option<u64>) {
         self.unproven |= !proven;
-        if let Some(touched) = touched.filter(|_| proven) {
-            self.settled.insert(name.to_owned(), touched);
+        match touched.filter(|_| proven) {
+            Some(touched) => {
+                self.settled.insert(name.to_owned(), touched);
+            }
+            None if self.early.0.contains(name) => self.as_of = self.as_of.min(self.early.1),
+            None => {}
         }
     }
 

@@ -34,6 +34,7 @@ use crate::causal::{Causality, ReplicaId, TaggedVector, VersionVector};
 use crate::codec::limits;
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError, UsageError};
+use crate::faults::fault;
 use crate::space::{Held, Incoming, Outgoing, Space, VectorHash};
 
 /// Chunks that may be under way at a time, in a whole session.
@@ -354,7 +355,8 @@ impl SpaceSync {
         self.space.save_base(around.peer, &common)?;
         self.space.forget_held(around.peer)?;
         // Claims change what lives and leave the vector as it is.
-        self.touched = self.space.touched_at(&common)?.filter(|now| *now == self.touched_then);
+        let same = |now: &u64| *now == self.touched_then || fault!(MeetingRememberedOverAChange);
+        self.touched = self.space.touched_at(&common)?.filter(same);
         self.end_with(around, Ok(root));
         Ok(())
     }

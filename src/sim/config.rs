@@ -73,6 +73,17 @@ pub struct Config {
     pub short_vector_bytes: usize,
     /// Whether removal records are spared to a peer that cannot need them.
     pub spares: bool,
+    /// Up to so many spaces a session opens all of them; where there are more, it remembers
+    /// where the two stood when they met last, or compares.
+    pub few_spaces: usize,
+    /// As in [`Options`](crate::Options).
+    pub brake_items: u64,
+    /// As in [`Options`](crate::Options).
+    pub brake_percent: u8,
+    /// Whether what the brake holds is sometimes kept.
+    pub keeps: bool,
+    /// As in [`Options`](crate::Options).
+    pub trash_bytes: u64,
     /// How many different first bytes the ids of replicas have: few make them share the
     /// nodes of the digest.
     pub buckets: u8,
@@ -96,10 +107,33 @@ pub struct Config {
     pub damage_permille: usize,
     /// The kinds of damage done, each as often as it is listed.
     pub damages: Vec<Damage>,
+    /// Whether peers that lie are met.
+    pub liars: bool,
+    /// Whether disks say that they synced what they did not.
+    pub lying_disks: bool,
 }
 
 impl Config {
-    pub(super) fn draw(random: &mut Random) -> Self {
+    pub(super) fn draw(seed: u64, random: &mut Random) -> Self {
+        let mut config = Self::draw_common(random);
+        // Of dice of their own, so that the other worlds are the same with and without them.
+        let mut random = Random::of(seed, u64::MAX - 1);
+        config.liars = random.below(8) == 0;
+        config.lying_disks = random.below(12) == 0;
+        if config.liars {
+            config.damages.extend([Damage::Lied; 4]);
+        }
+        if config.lying_disks {
+            config.damages.extend([Damage::PowerCut, Damage::SyncCut]);
+            config.keeps = false;
+        }
+        if config.liars || config.lying_disks {
+            config.damage_permille = config.damage_permille.max(80);
+        }
+        config
+    }
+
+    fn draw_common(random: &mut Random) -> Self {
         let on_blocks = random.below(10) == 0;
         let replicas = match on_blocks {
             true => random.between(2, 4),
@@ -126,29 +160,44 @@ impl Config {
             0 => *random.pick(&[1, 100, 1 << 16]),
             _ => frame_bytes,
         };
+        let brakes = random.percent(15);
+        let damages = Self::draw_damages(random, on_blocks);
+        let fails = damages.iter().any(|damage| damage.is_of_disk());
         Self {
             replicas,
             topology,
             on_blocks,
-            spaces: *random.pick(&[1, 1, 1, 1, 1, 1, 2, 3]),
-            removal_log_bytes: *random.pick(&[0, 100, 400, 1 << 26, 1 << 26]),
+            spaces: *random.pick(&[1, 1, 1, 1, 1, 1, 2, 4]),
+            // Without records there are claims, which the brake is about.
+            removal_log_bytes: match brakes {
+                true => *random.pick(&[0, 0, 100]),
+                false => *random.pick(&[0, 100, 400, 1 << 26, 1 << 26]),
+            },
             past_origins: *random.pick(&[0, 1, 16, 16, 16]),
             relaxed: (0..REPLICAS).map(|_| random.percent(relaxed)).collect(),
             chunk_events: *random.pick(&[1, 2, 3, 3, 1000, 1000]),
             frame_bytes: (0..REPLICAS).map(|_| frames(random)).collect(),
             short_vector_bytes: *random.pick(&[0, 128]),
             spares: random.percent(60),
+            few_spaces: *random.pick(&[16, 16, 16, 0]),
+            brake_items: if brakes { random.between(1, 6) as u64 } else { 1_000 },
+            brake_percent: 20,
+            // What a transaction kept that failed could not be told.
+            keeps: !fails && random.percent(60),
+            trash_bytes: *random.pick(&[1 << 26, 1 << 26, 1 << 26, 300]),
             buckets: *random.pick(&[1, 4, 255]),
             clock_skews_ms: (0..REPLICAS).map(|_| skew(random)).collect(),
             families: (0..families).map(|_| random.below(FAMILIES)).collect(),
             sessions: random.between(1, 4),
-            steps: if on_blocks { random.between(20, 80) } else { random.between(60, 360) },
-            write_percent: *random.pick(&[20, 30, 45]),
+            steps: if on_blocks { random.between(20, 80) } else { random.between(120, 300) },
+            write_percent: *random.pick(&[25, 35, 45]),
             writes_before: *random.pick(&[0, 2, 6]),
-            transaction: *random.pick(&[1, 4, 8, 8]),
+            transaction: *random.pick(&[1, 4, 8, 12]),
             jump_percent: *random.pick(&[1, 1, 12]),
             damage_permille: *random.pick(&[0, 40, 100, 150]),
-            damages: Self::draw_damages(random, on_blocks),
+            damages,
+            liars: false,
+            lying_disks: false,
         }
     }
 
@@ -159,7 +208,7 @@ impl Config {
             damages.extend([Damage::FlippedBits, Damage::SyncCut]);
         }
         for _ in 0..random.between(1, 6) {
-            let kind = *random.pick(Damage::ALL);
+            let kind = *random.pick(&Damage::ALL[..Damage::COMMON]);
             if on_blocks || kind != Damage::FlippedBits {
                 damages.push(kind);
             }
@@ -171,6 +220,12 @@ impl Config {
     #[must_use]
     pub fn is_exact(&self) -> bool {
         self.removal_log_bytes > 1 << 20 && self.past_origins >= PAST_OF_ALL && !self.spares
+    }
+
+    /// Whether the brake holds what a few items go by.
+    #[must_use]
+    pub const fn brakes(&self) -> bool {
+        self.brake_items < 1_000
     }
 
     pub(super) fn space_name(n: usize) -> String {

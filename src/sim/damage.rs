@@ -24,6 +24,23 @@ macro_rules! damages {
     };
 }
 
+impl Damage {
+    /// Those that any world may draw; the others are for a share of them.
+    pub(super) const COMMON: usize = Self::Lied as usize;
+
+    /// Whether a disk fails by it: then a transaction may be there or not.
+    pub(super) const fn is_of_disk(self) -> bool {
+        matches!(
+            self,
+            Self::SyncCut
+                | Self::FailedSync
+                | Self::FullDisk
+                | Self::FailedRead
+                | Self::FlippedBits
+        )
+    }
+}
+
 damages! {
     /// A connection breaks, at any byte; some of what is on its way still comes.
     Cut = "cuts",
@@ -63,4 +80,8 @@ damages! {
     Away = "absences of 400 days",
     /// A wall clock jumps by up to ten years, forward or back.
     ClockJump = "clock jumps",
+    /// A peer that lies is met.
+    Lied = "lies told",
+    /// The power goes at a disk that had said to have synced what it had not.
+    LyingDisk = "power cuts of disks that lie",
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::random::Random;
 use crate::causal::ReplicaId;
 use crate::faults::fault;
-use crate::storage::device::{Device, Failure};
+use crate::storage::device::{Device, Failure, TRUE_SYNCS};
 use crate::storage::{
     Changes, Durability, Entropy, FileOptions, Identity, MemoryStorage, Read, ReadSnapshot,
     RedbStorage, Storage, StorageError, Verdict, Write,
@@ -145,6 +145,16 @@ impl Disk {
         }
     }
 
+    /// From now on it says of most syncs that they are done when they are not: a power cut
+    /// takes more than what was not synced, and a store on it is whole as it was some time ago,
+    /// or is found to be corrupt.
+    pub fn lie(&self) {
+        match &self.kind {
+            Kind::Tables(tables) => lock(&tables.power).lies = true,
+            Kind::Blocks(device) => device.lie(),
+        }
+    }
+
     /// Whether a failure is to come.
     #[must_use]
     pub fn may_fail(&self) -> bool {
@@ -264,6 +274,9 @@ struct Power {
     handles: u64,
     /// What takes the commits back that were not synced, the oldest first.
     undo: Vec<Changes>,
+    /// Whether it lies about syncing, and how many syncs there were.
+    lies: bool,
+    syncs: u64,
     /// A commit whose sync failed.
     unsure: Option<Changes>,
 }
@@ -335,6 +348,11 @@ impl Power {
         self.failing.take().map(|(_, trouble)| trouble)
     }
 
+    fn syncs_indeed(&mut self) -> bool {
+        self.syncs += 1;
+        !self.lies || self.syncs.is_multiple_of(TRUE_SYNCS)
+    }
+
     /// A commit: whether it is made.
     fn commit(
         &mut self,
@@ -358,7 +376,7 @@ impl Power {
                 self.gone = trouble == Trouble::PowerCut;
                 Err(failed("the sync failed"))
             }
-            None if syncs => {
+            None if syncs && self.syncs_indeed() => {
                 self.undo.clear();
                 Ok(())
             }

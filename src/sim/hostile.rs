@@ -157,7 +157,7 @@ impl Liar {
             let event = |origin: &ReplicaId| (Dot::new(*origin, Seq::FIRST), self.item("origin"));
             let events = origins.iter().map(event).collect();
             let last = chunks.peek().is_none();
-            let last = last.then(|| Last { vector: vector.clone(), claims: Vec::new() });
+            let last = last.then(|| Last { vector: vector.clone(), ..Last::default() });
             self.say(&[Say::Chunk(0, chunk(events, last))])?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::session::Session;
+use crate::space::MassRemoval;
 
 /// A connection between two replicas: the two sides, and what is in flight towards each.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Link {
     /// Whether a frame was lost, repeated or swapped, or a side has gone without a word: then
     /// the session may end with an error, or not at all.
     pub(super) spoilt: bool,
+    /// What each side was told to do about claims that take away much.
+    pub(super) asked: [MassRemoval; 2],
     /// Whether a side has come to its end, at which all it has is on disk.
     pub(super) promised: [bool; 2],
     /// Whether the network is parted between the two.

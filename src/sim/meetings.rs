@@ -1,5 +1,6 @@
 //! Sessions between the replicas of a world, a frame at a time.
 
+use super::claims::Before;
 use super::damage::Damage;
 use super::link::{Link, Move, Wire};
 use super::world::World;
@@ -25,9 +26,12 @@ impl World<'_> {
             format!("{}{}#{}", self.replicas[a].name, self.replicas[b].name, self.stats.sessions);
         self.tell(|| format!("{about}: a session begins, about {scope:?}"));
         self.stats.sessions += 1;
+        let options = [self.draw_options(), self.draw_options()];
+        let asked = [options[0].mass_removal, options[1].mass_removal];
+        let [here, there] = options;
         let opener = Session::connect(self.replicas[a].store(), scope, nonces[0]);
-        let opener = opener.map_err(|e| Wrong::at(a, "connecting", e))?;
-        let answerer = Session::accept(self.replicas[b].store(), nonces[1]);
+        let opener = opener.map_err(|e| Wrong::at(a, "connecting", e))?.with(here);
+        let answerer = Session::accept(self.replicas[b].store(), nonces[1]).with(there);
         let wire = || Wire { of_bytes, ..Wire::default() };
         self.links.push(Link {
             ends: [a, b],
@@ -36,6 +40,7 @@ impl World<'_> {
             quiet: [false, false],
             bad_percent: 0,
             spoilt: false,
+            asked,
             promised: [false, false],
             parted: false,
             about,
@@ -52,9 +57,11 @@ impl World<'_> {
                 self.stats.waits += 1;
                 link.quiet[side] = false;
                 let r = link.ends[side];
+                let before = Before::of(link.sides[side].report());
                 let handled = link.sides[side].handle_timeout(now_ms);
                 handled.map_err(|e| Wrong::at(r, "a time-out", e))?;
-                self.check_all(r)?;
+                self.judge_claims(l, side, before)?;
+                self.check_after(r, self.links[l].ends[1 - side])?;
                 return Ok(Went::On);
             }
         }
@@ -146,6 +153,7 @@ impl World<'_> {
         self.stats.frames += 1;
         self.stats.bytes += frame.len() as u64;
         link.quiet[side] = false;
+        let before = Before::of(link.sides[side].report());
         let handled = link.sides[side].handle_frame(now_ms, &frame);
         let (about, name) = (&self.links[l].about, self.replicas[r].name);
         let line = told.then(|| format!("{about}: {name} takes {}", forge::describe(&frame)));
@@ -159,8 +167,9 @@ impl World<'_> {
             }
             handled => handled.map_err(|e| Wrong::at(r, "a frame", e))?,
         }
+        self.judge_claims(l, side, before)?;
         self.promise(l, side)?;
-        self.check_all(r)?;
+        self.check_after(r, self.links[l].ends[1 - side])?;
         Ok(Went::On)
     }
 
@@ -178,7 +187,9 @@ impl World<'_> {
             let ended: Vec<_> = ended.collect();
             format!("{}: ends: {}", link.about, ended.join(", "))
         });
+        self.judge_meeting(link.ends, &link.about)?;
         for report in &*reports {
+            self.judge_held(report, &link.about)?;
             self.stats.repaired += report.repaired;
             for space in &report.spaces {
                 match space.why {

@@ -31,12 +31,14 @@
 )]
 
 mod app;
+mod claims;
 mod config;
 mod damage;
 #[doc(hidden)]
 pub mod decoders;
 mod disk;
 pub mod hostile;
+mod liars;
 mod link;
 mod meetings;
 mod op;

@@ -96,7 +96,7 @@ impl Op {
     }
 
     /// The key that it is about.
-    const fn key(&self) -> &'static str {
+    pub(super) const fn key(&self) -> &'static str {
         match self {
             Self::Put(key) | Self::PutBlind(key) | Self::Delete(key) => key,
             Self::PutSeen(kept) => kept.key,
@@ -184,6 +184,11 @@ pub(super) struct Deed {
 }
 
 impl Deed {
+    /// Whether it left a record of what it removed.
+    pub(super) const fn is_removal(&self) -> bool {
+        self.dot.is_some() && self.wrote.is_none()
+    }
+
     /// What it did, to the oracle.
     pub(super) fn add_to(self, oracle: &mut Oracle) {
         if let Some(dot) = self.dot {

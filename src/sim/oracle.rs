@@ -32,6 +32,8 @@ pub enum Strictness {
 pub struct Seen {
     vector: VersionVector,
     live: Vec<Dot>,
+    /// Of what is live, that which was not when it was asked before.
+    fresh: Vec<Dot>,
 }
 
 impl Seen {
@@ -39,6 +41,21 @@ impl Seen {
     #[must_use]
     pub const fn vector(&self) -> &VersionVector {
         &self.vector
+    }
+
+    /// Whether an item was live then.
+    pub(super) fn showed(&self, dot: Dot) -> bool {
+        self.live.binary_search(&dot).is_ok()
+    }
+
+    /// What had come to live since it was asked before that.
+    pub(super) fn fresh(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.fresh.iter().copied()
+    }
+
+    /// What was live then, ascending.
+    pub(super) fn live(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.live.iter().copied()
     }
 }
 
@@ -78,6 +95,21 @@ impl Oracle {
         self.removed_by.contains_key(&dot)
     }
 
+    /// What an event wrote.
+    pub(super) fn item(&self, dot: Dot) -> Option<&Item> {
+        self.items.get(&dot)
+    }
+
+    /// Whether nothing is known of an event.
+    pub(super) fn is_new(&self, dot: Dot) -> bool {
+        !self.items.contains_key(&dot)
+    }
+
+    /// Whether somebody wrote just this item.
+    pub(super) fn wrote(&self, item: &Item) -> bool {
+        self.items.get(&item.dot) == Some(item)
+    }
+
     /// What a replica that has seen `vector` must show in the end.
     #[must_use]
     pub fn live(&self, vector: &VersionVector) -> BTreeSet<Dot> {
@@ -94,6 +126,7 @@ impl Oracle {
     /// - **I0** the vector has not fallen since it was seen last;
     /// - **I1** what is covered and not live was removed by somebody;
     /// - **I2** by an event that is covered here too: nothing vanishes before its successor;
+    /// - **I4** nothing comes back that had been seen here and did not live any more;
     /// - **C1** no amount of a counter is there twice;
     /// - **I3** with [`Strictness::Exact`], nothing that a covered event removed is live;
     /// - **TX** of a transaction all events are covered or none, and nothing is shown that
@@ -125,6 +158,11 @@ impl Oracle {
         for item in shown {
             self.check_counter(item, &is_live)?;
         }
+        let lived = |dot: &&Dot| seen.live.binary_search(dot).is_ok();
+        let fresh: Vec<Dot> = live.iter().filter(|dot| !lived(dot)).copied().collect();
+        if let Some(back) = fresh.iter().find(|dot| seen.vector.contains(**dot)) {
+            return Err(format!("I4: {back} comes back"));
+        }
         for gone in seen.live.iter().filter(|dot| !is_live(dot)) {
             self.check_dead(*gone, vector)?;
         }
@@ -139,7 +177,7 @@ impl Oracle {
                 return Err(format!("TX: {last} is seen, of a transaction {first} to {end:?}"));
             }
         }
-        *seen = Seen { vector: vector.clone(), live };
+        *seen = Seen { vector: vector.clone(), live, fresh };
         Ok(())
     }
 

@@ -1,20 +1,34 @@
 //! What is asked of a replica after each step.
 
+use super::claims;
 use super::op;
 use super::oracle::Strictness;
 use super::world::{World, dots_of, items};
 use super::wrong::Wrong;
+use crate::causal::Dot;
 use crate::codec::limits;
 use crate::space::{Item, Keys};
 use crate::storage::StorageError;
+
+/// What the names of all spaces begin with.
+const SPACES: &str = "space-";
 
 impl World<'_> {
     pub(super) fn check_all(&mut self, r: usize) -> Result<(), Wrong> {
         (0..self.config.spaces).try_for_each(|s| self.check(r, s))
     }
 
+    /// The same after something came from another replica.
+    pub(super) fn check_after(&mut self, r: usize, from: usize) -> Result<(), Wrong> {
+        (0..self.config.spaces).try_for_each(|s| self.check_from(r, s, Some(from)))
+    }
+
     /// Asks of one space at one replica what must hold at every moment.
     pub(super) fn check(&mut self, r: usize, s: usize) -> Result<(), Wrong> {
+        self.check_from(r, s, None)
+    }
+
+    fn check_from(&mut self, r: usize, s: usize, from: Option<usize>) -> Result<(), Wrong> {
         let thorough = self.random.percent(2);
         let failed = |error| Wrong::at(r, "being asked", error);
         let strictness = self.strictness();
@@ -33,11 +47,60 @@ impl World<'_> {
         }
         let held = self.oracles[s].check(&mut at.seen, snapshot.vector(), &items, strictness);
         held.map_err(|what| format!("{what} ({} in space {s})", replica.name))?;
+        at.ever.extend(at.seen.fresh());
+        if let Some(from) = from.filter(|_| !replica.stuck) {
+            self.judge_fresh(r, s, from)?;
+        }
         if let Some(application) = self.application {
             let held = application.always(self.replicas[r].space(s));
             held.map_err(|what| format!("APP: {} in space {s}: {what}", self.replicas[r].name))?;
         }
         if thorough { self.check_thoroughly(r, s, &items) } else { Ok(()) }
+    }
+
+    /// What appears was sent by somebody with whom it lives, or had lived.
+    fn judge_fresh(&self, r: usize, s: usize, from: usize) -> Result<(), Wrong> {
+        let (replica, sender) = (&self.replicas[r], &self.replicas[from]);
+        let own = replica.space(s).replica();
+        let unsent = |dot: &Dot| dot.replica != own && !sender.at[s].ever.contains(dot);
+        match replica.at[s].seen.fresh().find(unsent) {
+            None => Ok(()),
+            Some(dot) => {
+                let (to, by) = (replica.name, sender.name);
+                Err(format!("I5: {dot} appears at {to} by {by}, who never had it").into())
+            }
+        }
+    }
+
+    /// Two have met, and may both remember how they stood then: what was not touched since by
+    /// either of them is equal.
+    pub(super) fn judge_meeting(&self, [a, b]: [usize; 2], about: &str) -> Result<(), Wrong> {
+        if self.config.few_spaces > 0 || [a, b].iter().any(|r| self.replicas[*r].stuck) {
+            return Ok(());
+        }
+        let failed = |r| move |error| Wrong::at(r, "being asked about a meeting", error);
+        let (here, there) = (self.replicas[a].store(), self.replicas[b].store());
+        let met = here.last_meeting(SPACES).map_err(failed(a))?;
+        let Some(met) = met else { return Ok(()) };
+        let met_there = there.meeting(here.replica(), met.id, SPACES).map_err(failed(b))?;
+        let Some(met_there) = met_there else { return Ok(()) };
+        let touched = [
+            here.touched_since(met.commit, SPACES).map_err(failed(a))?,
+            there.touched_since(met_there.commit, SPACES).map_err(failed(b))?,
+        ];
+        for s in 0..self.config.spaces {
+            let (one, two) = (self.replicas[a].space(s), self.replicas[b].space(s));
+            if touched.iter().flatten().any(|name| name == one.name()) {
+                continue;
+            }
+            let one = one.standing().map_err(failed(a))?;
+            let two = two.standing().map_err(failed(b))?;
+            if (&one.vector, one.root) != (&two.vector, two.root) {
+                let what = format!("MET: {about}: space {s} counts as equal: {one:?}, {two:?}");
+                return Err(what.into());
+            }
+        }
+        Ok(())
     }
 
     fn strictness(&self) -> Strictness {
@@ -68,9 +131,18 @@ impl World<'_> {
         if self.application.is_none() {
             self.check_types(r, s, items, &at)?;
         }
-        let known = *self.roots.entry((s, dots_of(items))).or_insert(status.root);
-        if known != status.root {
+        let resolved = match self.application {
+            None => claims::resolved(space).map_err(failed)?,
+            Some(_) => Default::default(),
+        };
+        let now = (status.root, resolved);
+        let known = self.roots.entry((s, dots_of(items))).or_insert_with(|| now.clone());
+        if known.0 != now.0 {
             return Err(format!("DIGEST: {at}: another root for the same items").into());
+        }
+        if known.1 != now.1 {
+            let what = format!("RESOLVED: {at}: {:?}, elsewhere {:?}", now.1, known.1);
+            return Err(what.into());
         }
         let report = self.replicas[r].store().check().map_err(failed)?;
         if !report.is_sound() && self.replicas[r].rotten {

@@ -1,18 +1,20 @@
 //! The replicas of a world: how they come, fail, and come back.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+use super::claims::{self, Claimed};
 use super::config::{Config, REPLICAS};
 use super::damage::Damage;
 use super::disk::{Disk, Image};
 use super::op::{Deed, Kept};
 use super::oracle::Seen;
-use super::world::World;
+use super::world::{World, items};
 use super::wrong::Wrong;
-use crate::causal::{ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::error::Error;
-use crate::space::{Options, Space, Store, Tuning};
+use crate::space::{Keys, Options, Space, Store, Tuning};
 use crate::storage::{Identity, StorageError};
 
 pub(super) struct Replica {
@@ -44,6 +46,8 @@ pub(super) struct AtSpace {
     /// What was read and may be handed back.
     pub(super) kept: Vec<Kept>,
     pub(super) seen: Seen,
+    /// All that ever lived here under this name.
+    pub(super) ever: BTreeSet<Dot>,
     /// The commit when last looked at: as long as there is no other, nothing can have changed.
     pub(super) commit: u64,
     /// Own events up to here were acknowledged as lasting.
@@ -54,6 +58,8 @@ pub(super) struct AtSpace {
     pub(super) promised: VersionVector,
     /// A transaction that failed: it is there after opening, or it is not.
     pub(super) unsure: Option<Unsure>,
+    /// What is known of peers' claims.
+    pub(super) claimed: Claimed,
 }
 
 /// The events of a transaction that failed, from `first` to `last`.
@@ -105,15 +111,18 @@ impl World<'_> {
         options.removal_log_bytes = self.config.removal_log_bytes;
         options.past_origins = self.config.past_origins;
         options.relaxed = self.config.relaxed[r];
+        options.brake_items = self.config.brake_items;
+        options.brake_percent = self.config.brake_percent;
+        options.trash_bytes = self.config.trash_bytes;
         options.tuning = Tuning {
             chunk_events: self.config.chunk_events,
             frame_bytes: self.config.frame_bytes[r],
             short_vector_bytes: self.config.short_vector_bytes,
             spares: self.config.spares,
+            few_spaces: self.config.few_spaces,
             ..Tuning::default()
         };
-        let new = || if self.config.on_blocks { Disk::of_blocks() } else { Disk::in_memory() };
-        let (disk, rotten) = copied.unwrap_or_else(|| (new(), false));
+        let (disk, rotten) = copied.unwrap_or_else(|| (self.new_disk(), false));
         self.replicas.push(Replica {
             name: char::from(b'A' + r as u8),
             alive: true,
@@ -131,8 +140,27 @@ impl World<'_> {
         self.open(r)
     }
 
+    fn new_disk(&self) -> Disk {
+        let disk = if self.config.on_blocks { Disk::of_blocks() } else { Disk::in_memory() };
+        if self.config.lying_disks {
+            disk.lie();
+        }
+        disk
+    }
+
     /// A replica that is closed is opened.
     fn open(&mut self, r: usize) -> Result<(), Wrong> {
+        let (id, kept) = self.open_store(r)?;
+        for s in 0..self.config.spaces {
+            let vector = self.replicas[r].space(s).vector();
+            let vector = vector.map_err(|e| Wrong::at(r, "a vector", e))?;
+            self.judge_opened(r, s, id, &vector, kept)?;
+        }
+        self.check_all(r)
+    }
+
+    /// The same, and nothing is asked; its name, and whether it had it before.
+    fn open_store(&mut self, r: usize) -> Result<(ReplicaId, bool), Wrong> {
         let replica = &self.replicas[r];
         let (buckets, dice) = (self.config.buckets, self.dice.clone());
         let storage = replica.disk.open(&mut |bytes| {
@@ -145,19 +173,77 @@ impl World<'_> {
         let spaces = (0..self.config.spaces).map(|n| store.space(&Config::space_name(n)));
         let spaces: Vec<_> = spaces.collect::<Result<_, _>>().map_err(failed("a space"))?;
         let (name, id, identity) = (replica.name, store.replica(), store.identity());
-        let vectors: Result<Vec<_>, _> = spaces.iter().map(Space::vector).collect();
-        let vectors = vectors.map_err(failed("a vector"))?;
         self.tell(|| match identity {
             Identity::Created => format!("{name} begins as {id}"),
             Identity::Kept => format!("{name} is opened"),
             Identity::Fresh { .. } => format!("{name} is opened and takes the name {id}"),
         });
         self.names += usize::from(identity != Identity::Kept);
-        self.replicas[r].open = Some(Open { store, spaces });
-        for (s, vector) in vectors.into_iter().enumerate() {
-            self.judge_opened(r, s, id, &vector, identity == Identity::Kept)?;
+        if self.application.is_none() {
+            spaces.iter().for_each(claims::set_resolvers);
         }
-        self.check_all(r)
+        self.replicas[r].open = Some(Open { store, spaces });
+        Ok((id, identity == Identity::Kept))
+    }
+
+    /// A disk that lied about syncing has lost its power: the store is whole as it was some time
+    /// ago, or corrupt. What it wrote then may be written again under the same dots, with other
+    /// contents: so it is thrown away, and a new replica takes its place.
+    fn replace(&mut self, r: usize) -> Result<(), Wrong> {
+        let name = self.replicas[r].name;
+        self.damage(Damage::LyingDisk, || format!("{name}'s disk had lied about syncing"));
+        match self.look_at_what_is_left(r) {
+            // The engine may panic at blocks that are each sound and do not fit together; the
+            // store says so, and does not open.
+            Err(Wrong::Failed {
+                error:
+                    Error::Storage(StorageError::Corrupt { .. } | StorageError::EnginePanic { .. }),
+                ..
+            }) => {
+                self.tell(|| format!("{name} is corrupt"));
+                self.stats.corrupt += 1;
+            }
+            looked => looked?,
+        }
+        self.bereft = true;
+        let disk = self.new_disk();
+        let spaces = self.config.spaces;
+        let replica = &mut self.replicas[r];
+        replica.disk.power_off();
+        replica.close();
+        (replica.disk, replica.backup, replica.rotten) = (disk, None, false);
+        replica.at = (0..spaces).map(|_| AtSpace::default()).collect();
+        self.open(r)
+    }
+
+    fn look_at_what_is_left(&mut self, r: usize) -> Result<(), Wrong> {
+        self.replicas[r].rotten = true;
+        let (id, _) = self.open_store(r)?;
+        for s in 0..self.config.spaces {
+            let space = self.replicas[r].space(s).clone();
+            let vector = space.vector().map_err(|e| Wrong::at(r, "a vector", e))?;
+            self.judge_unsure(r, s, id, vector.get(id));
+            let at = &mut self.replicas[r].at[s];
+            (at.seen, at.commit) = (Seen::default(), 0);
+            self.check(r, s)?;
+            let items = items!(space, Keys::all());
+            let items = items.map_err(|e| Wrong::at(r, "being asked", e))?;
+            self.check_thoroughly(r, s, &items)?;
+        }
+        Ok(())
+    }
+
+    /// A transaction failed, and is there.
+    fn judge_unsure(&mut self, r: usize, s: usize, id: ReplicaId, own: Seq) {
+        let at = &mut self.replicas[r].at[s];
+        if let Some(Unsure { first, last, deeds }) = at.unsure.take()
+            && own.get() >= last
+        {
+            at.made = Seq::new(last);
+            let oracle = &mut self.oracles[s];
+            oracle.add_transaction(id, first, last);
+            deeds.into_iter().for_each(|deed| deed.add_to(oracle));
+        }
     }
 
     /// What was acknowledged is there; of the rest the newest may be gone.
@@ -173,19 +259,17 @@ impl World<'_> {
         let (name, relaxed) = (self.replicas[r].name, self.replicas[r].relaxed());
         let at = &mut self.replicas[r].at[s];
         (at.seen, at.commit) = (Seen::default(), 0);
+        let keeps = self.config.keeps && self.config.brakes();
         if !kept {
             // It begins anew, with what was copied.
             *at = AtSpace { acknowledged: own, made: own, ..AtSpace::default() };
+        }
+        self.claims_opened(r, s)?;
+        if !kept {
             return Ok(());
         }
-        if let Some(Unsure { first, last, deeds }) = at.unsure.take()
-            && own.get() >= last
-        {
-            at.made = Seq::new(last);
-            let oracle = &mut self.oracles[s];
-            oracle.add_transaction(id, first, last);
-            deeds.into_iter().for_each(|deed| deed.add_to(oracle));
-        }
+        self.judge_unsure(r, s, id, own);
+        let at = &mut self.replicas[r].at[s];
         if own < at.acknowledged {
             let lost = format!("ACK: {name} lost {own:?} to {:?} in space {s}", at.acknowledged);
             return Err(lost.into());
@@ -200,7 +284,8 @@ impl World<'_> {
         if own == at.made {
             return Ok(());
         }
-        debug_assert!(relaxed, "what waits for the disk is acknowledged");
+        // What is written anew because of claims comes with a delta, which may be lost.
+        debug_assert!(relaxed || keeps, "what waits for the disk is acknowledged");
         self.stats.undone += at.made.get() - own.get();
         self.tell(|| format!("{name} lost its events after {own:?} in space {s}"));
         let at = &mut self.replicas[r].at[s];
@@ -269,7 +354,7 @@ impl World<'_> {
         replica.at.iter_mut().for_each(|at| at.kept.clear());
         replica.disk.power_cut(&mut self.random);
         replica.disk.mend();
-        self.open(r)
+        if self.config.lying_disks { self.replace(r) } else { self.open(r) }
     }
 
     /// Replicas failed: where they may, what follows, until what follows is well.

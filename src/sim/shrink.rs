@@ -92,6 +92,7 @@ fn attempt(
     };
     let outcome = history(&mut world, cut);
     let steps = world.steps();
+    world.stats.ended();
     let (stats, config) = (world.stats.clone(), Some(world.config.clone()));
     let story = world.story.into_lines();
     match outcome {

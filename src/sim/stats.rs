@@ -18,6 +18,10 @@ pub struct Stats {
     pub simulated_ms: u64,
     /// Events of applications.
     pub events: u64,
+    /// Those of the world that has the fewest.
+    pub fewest_events: u64,
+    /// Damages of the world that has the fewest.
+    pub fewest_damages: u64,
     /// Sessions begun.
     pub sessions: u64,
     /// Frames delivered.
@@ -26,6 +30,10 @@ pub struct Stats {
     pub bytes: u64,
     /// Items dropped by repair.
     pub repaired: u64,
+    /// Items written anew because a peer's claims would have taken them.
+    pub kept: u64,
+    /// Times that a peer's claims were held back.
+    pub held: u64,
     /// Sides of sessions that lost their staging to another.
     pub displaced: u64,
     /// Sides of sessions that gave up because writes went on between their proofs.
@@ -59,13 +67,18 @@ impl Stats {
         self.simulated_ms as f64 / (365.0 * 86_400_000.0)
     }
 
+    /// The world is at its end.
+    pub(super) fn ended(&mut self) {
+        (self.fewest_events, self.fewest_damages) = (self.events, self.damages());
+    }
+
     pub(super) fn note(&mut self, damage: Damage) {
         self.damage[damage as usize] += 1;
     }
 
     /// The counts by name, but for those of damage.
     #[must_use]
-    pub const fn counts(&self) -> [(&'static str, u64); 15] {
+    pub const fn counts(&self) -> [(&'static str, u64); 17] {
         [
             ("worlds", self.worlds),
             ("on_blocks", self.on_blocks),
@@ -76,6 +89,8 @@ impl Stats {
             ("frames", self.frames),
             ("bytes", self.bytes),
             ("repaired", self.repaired),
+            ("kept", self.kept),
+            ("held", self.held),
             ("displaced", self.displaced),
             ("unproven", self.unproven),
             ("waits", self.waits),
@@ -85,7 +100,7 @@ impl Stats {
         ]
     }
 
-    const fn counts_mut(&mut self) -> [&mut u64; 15] {
+    const fn counts_mut(&mut self) -> [&mut u64; 17] {
         [
             &mut self.worlds,
             &mut self.on_blocks,
@@ -96,6 +111,8 @@ impl Stats {
             &mut self.frames,
             &mut self.bytes,
             &mut self.repaired,
+            &mut self.kept,
+            &mut self.held,
             &mut self.displaced,
             &mut self.unproven,
             &mut self.waits,
@@ -107,6 +124,10 @@ impl Stats {
 
     /// Adds those of other worlds.
     pub fn add(&mut self, other: &Self) {
+        let least =
+            |mine: u64, theirs: u64| if self.worlds == 0 { theirs } else { mine.min(theirs) };
+        self.fewest_events = least(self.fewest_events, other.fewest_events);
+        self.fewest_damages = least(self.fewest_damages, other.fewest_damages);
         for (sum, (_, more)) in self.counts_mut().into_iter().zip(other.counts()) {
             *sum += more;
         }

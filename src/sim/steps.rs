@@ -39,6 +39,10 @@ impl World<'_> {
             let damage = *self.random.pick(&self.config.damages);
             return self.do_damage(damage);
         }
+        if self.config.brakes() && self.random.percent(3) {
+            let Some(r) = self.pick().filter(|r| !self.replicas[*r].stuck) else { return Ok(()) };
+            return self.decide(r, self.config.keeps);
+        }
         let dice = self.random.below(100);
         if dice < self.config.write_percent {
             let Some(r) = self.pick() else { return Ok(()) };
@@ -149,6 +153,7 @@ impl World<'_> {
             }
             Damage::Restored => return self.restore(r),
             Damage::Cloned => return self.clone_of(r),
+            Damage::Lied => return self.be_lied_to(r),
             Damage::Away => {
                 self.remove_all_of(r);
                 self.replicas[r].away = true;
@@ -157,6 +162,7 @@ impl World<'_> {
             Damage::ClockJump => {
                 let skew = *self.random.pick(&[TEN_YEARS_MS, -TEN_YEARS_MS, 86_400_000, 0, -5_000]);
                 self.replicas[r].skew_ms.store(skew, Ordering::Relaxed);
+                self.replicas[r].at.iter_mut().for_each(|at| at.claimed.forget_when());
                 self.damage(damage, || format!("{name}'s clock is {skew} ms ahead"));
             }
             _ => {}

@@ -24,7 +24,7 @@ const BEGINNING_MS: u64 = 1_700_000_000_000;
 /// A seeded world: replicas that run the shipped code on disks of the world's, sessions
 /// between them whose frames are delivered one at a time, and an oracle for each space.
 pub(super) struct World<'a> {
-    seed: u64,
+    pub(super) seed: u64,
     pub(super) config: Config,
     /// What draws the step that is made now.
     pub(super) random: Random,
@@ -37,7 +37,8 @@ pub(super) struct World<'a> {
     /// Which of the two parts of the network each replica is in, while it is parted.
     pub(super) parts: Option<[bool; REPLICAS]>,
     pub(super) oracles: Vec<Oracle>,
-    pub(super) roots: BTreeMap<(usize, Vec<Dot>), RootHash>,
+    /// The root over the items of these dots in a space, and what resolvers make of them.
+    pub(super) roots: BTreeMap<(usize, Vec<Dot>), Shown>,
     /// Names under which was written.
     pub(super) names: usize,
     /// Whether something that only one replica knew has gone for good.
@@ -47,6 +48,9 @@ pub(super) struct World<'a> {
     pub(super) written: u8,
     pub(super) application: Option<&'a dyn Application>,
 }
+
+/// What a replica with certain items shows besides.
+type Shown = (RootHash, [Option<Vec<u8>>; 2]);
 
 /// What is live under some keys of a space, a snapshot or a transaction.
 macro_rules! items {
@@ -70,7 +74,7 @@ impl<'a> World<'a> {
         application: Option<&'a dyn Application>,
     ) -> Result<Self, Wrong> {
         let mut random = Random::new(seed);
-        let config = Config::draw(&mut random);
+        let config = Config::draw(seed, &mut random);
         let mut world = Self {
             seed,
             clock: Arc::new(AtomicU64::new(BEGINNING_MS)),

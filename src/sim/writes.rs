@@ -49,6 +49,7 @@ impl World<'_> {
             at.acknowledged = at.made;
         }
         self.stats.events += last - own;
+        let removal = deeds.iter().rev().find(|deed| deed.is_removal()).and_then(|deed| deed.dot);
         let oracle = &mut self.oracles[s];
         oracle.add_transaction(id, own + 1, last);
         deeds.into_iter().for_each(|deed| deed.add_to(oracle));
@@ -56,6 +57,9 @@ impl World<'_> {
         if vector.get(id).get() != last {
             let what = format!("OP: {name} made {:?} events, not {last}", vector.get(id));
             return Err(what.into());
+        }
+        if let Some(removal) = removal.filter(|_| self.application.is_none()) {
+            self.judge_log(r, s, removal)?;
         }
         self.check(r, s)
     }
@@ -92,11 +96,18 @@ impl World<'_> {
                 })
             }
             ops => space.write(|tx| {
+                // What one mutation leaves at a key is there before the next.
+                let mut left: Option<(&str, Vec<Item>)> = None;
                 for op in ops {
                     *written = written.wrapping_add(1);
-                    let before = items!(tx, op.keys())?;
+                    let before = match left.take() {
+                        Some((key, items)) if key == op.key() => items,
+                        _ => items!(tx, op.keys())?,
+                    };
                     op::perform_in(tx, op, *written)?;
-                    judge(op, &before, &items!(tx, op.keys())?);
+                    let after = items!(tx, op.keys())?;
+                    judge(op, &before, &after);
+                    left = Some((op.key(), after));
                 }
                 Ok(())
             }),

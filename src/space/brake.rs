@@ -248,7 +248,8 @@ impl Claims<'_> {
                 if claimed.held.is_none() {
                     claimed.repaired = self.drop_dead(change)?;
                     account.held = [0; 3];
-                    account.add(now_ms / HOUR_MS, claimed.repaired);
+                    let counts = !fault!(BrakeForgetsTheDay);
+                    account.add(now_ms / HOUR_MS, if counts { claimed.repaired } else { 0 });
                 }
             }
             // Whoever was asked has answered: what comes later counts anew.
@@ -289,7 +290,7 @@ impl Claims<'_> {
         let (gone, all) = (u128::from(removed + items), u128::from(removed + of));
         let much = gone > u128::from(options.brake_items)
             && gone * 100 > all * u128::from(options.brake_percent);
-        if items == 0 || !much {
+        if items == 0 || !much || fault!(BrakeIgnored) {
             return Ok(None);
         }
         account.held = [items, removed, of];
@@ -325,7 +326,9 @@ impl Claims<'_> {
                 return Err(corrupt(Table::Items, &key, "a dot whose item is gone").into());
             };
             change.batch.remove_item(&key, dot)?;
-            change.write_anew(&place, &value)?;
+            if !fault!(KeptItemsNotWritten) {
+                change.write_anew(&place, &value)?;
+            }
             kept += 1;
             old.push(dot);
             if old.len() == RECORD_DOTS {

@@ -37,6 +37,7 @@ use super::space::Space;
 use super::stretches::{known_upto, read_stretches, stretch_at, tag_at};
 use crate::causal::{Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedVector, parting};
 use crate::error::{Error, PeerError};
+use crate::faults::fault;
 use crate::storage::Durability;
 
 /// A name under which two histories were found: one copy of a store went on beside the other.
@@ -128,7 +129,8 @@ impl Space {
                     _ => true,
                 },
                 core::cmp::Ordering::Greater => {
-                    if tag == Tag::UNKNOWN || tag == self.store.shared.tag {
+                    let impossible = tag == Tag::UNKNOWN || tag == self.store.shared.tag;
+                    if impossible && !fault!(OwnFutureTaken) {
                         let theirs = Dot::new(own, seq);
                         return Err(PeerError::OwnFuture { theirs, own: top.get() }.into());
                     }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::codec::limits::{CHUNK_BYTES, CHUNK_EVENTS, KIB, MIB, PAST_ORIGINS};
 
+/// Spaces that are so few that a session opens all of them.
+const FEW_SPACES: usize = 16;
+
 /// A day in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 
@@ -78,6 +81,8 @@ pub(crate) struct Tuning {
     pub(crate) short_vector_bytes: usize,
     /// Whether removal records are spared to a peer that cannot need them.
     pub(crate) spares: bool,
+    /// Up to so many spaces a session opens all of them, and equal roots prove them equal.
+    pub(crate) few_spaces: usize,
 }
 
 impl Default for Tuning {
@@ -88,6 +93,7 @@ impl Default for Tuning {
             frame_bytes: 64 * KIB,
             short_vector_bytes: 128,
             spares: true,
+            few_spaces: FEW_SPACES,
         }
     }
 }

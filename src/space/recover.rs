@@ -321,7 +321,7 @@ impl<'a> Recovery<'a> {
         self.to.put(Table::Dots, &dot_key(number, dot), &row)?;
         self.to.put(Table::Items, &item_key(number, place, Some(dot)), value)?;
         found.items += 1;
-        found.marks.note(dot);
+        found.marks.came(dot);
         Ok(())
     }
 

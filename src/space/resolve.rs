@@ -9,6 +9,7 @@ use super::space::Space;
 use super::store::lock;
 use crate::crdt::Write;
 use crate::error::{Error, UsageError, shown};
+use crate::faults::fault;
 
 type Resolver = Arc<dyn Fn(&[Write<'_, [u8]>]) -> Option<Vec<u8>> + Send + Sync>;
 
@@ -132,7 +133,15 @@ impl Space {
         if siblings.is_empty() {
             return Ok(None);
         }
-        match siblings.resolve(&*resolver) {
+        let resolved = match fault!(ResolverNotDeterministic) {
+            true => siblings.resolve(|all| {
+                let mut all = all.to_vec();
+                all.sort_by_key(|one| one.dot.replica != self.replica());
+                resolver(&all)
+            }),
+            false => siblings.resolve(&*resolver),
+        };
+        match resolved {
             Some(value) => Ok(Some(Resolved { value, siblings })),
             None => {
                 let (key, siblings) = (shown(key), siblings.len());

@@ -232,7 +232,7 @@ impl Incoming {
         let Some(last) = &chunk.last else { return Ok(()) };
         let seen = self.space.snapshot()?.vector;
         let beyond = |e: &(ReplicaId, Seq)| e.1 > last.vector.get(e.0).max(seen.get(e.0));
-        if chunk.upto.iter().any(|entry| beyond(&entry)) {
+        if chunk.upto.iter().any(|entry| beyond(&entry)) && !fault!(DeltaBeyondItsVectorTaken) {
             return Err(
                 PeerError::Protocol { what: "a delta that leads beyond its own vector" }.into()
             );
@@ -255,7 +255,7 @@ impl Incoming {
         // session waits for the disk once, for all the spaces of which it then says so.
         let durability = match self.chunks.is_multiple_of(CHUNKS_A_SYNC) {
             true => Durability::Immediate,
-            false => guard.take(),
+            false => guard.take(chunk.last.is_some()),
         };
         space.check_generation(self.generation)?;
         let mut clock = guard.clock;
@@ -322,7 +322,7 @@ impl Incoming {
 fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
     let replica = space.replica();
     let own = space.snapshot()?.vector.get(replica);
-    if theirs > own {
+    if theirs > own && !fault!(OwnFutureTaken) {
         let theirs = Dot::new(replica, theirs);
         return Err(PeerError::OwnFuture { theirs, own: own.get() }.into());
     }
@@ -355,7 +355,7 @@ fn stage(
     let half = chunk.last.is_some() && fault!(ChunkAppliedByHalf);
     let events = chunk.events.len() / if half { 2 } else { 1 };
     for (dot, event) in chunk.events.iter().take(events) {
-        if dot.seq <= batch.seen(dot.replica) {
+        if dot.seq <= batch.seen(dot.replica) && !fault!(SeenEventsTakenAgain) {
             continue;
         }
         if batch.state.staged > 0 && staged.may_hold(*dot) {

@@ -59,8 +59,9 @@ pub(super) struct Writer {
     begun: u64,
     /// Relaxed writes since the last commit that waited for the disk, and
     relaxed: u32,
-    /// what was taken from peers.
+    /// what was taken from peers; whether a vector moved by it.
     taken: u32,
+    moved: bool,
 }
 
 /// What one writer changed: the number of the space, what to note of it, and the rows.
@@ -183,7 +184,7 @@ impl Drop for Leading<'_> {
 
 impl Writers {
     pub(super) fn new(clock: HybridClock) -> Self {
-        let writer = Writer { clock, group: None, begun: 0, relaxed: 0, taken: 0 };
+        let writer = Writer { clock, group: None, begun: 0, relaxed: 0, taken: 0, moved: false };
         Self {
             writer: Mutex::new(writer),
             writing: Mutex::new(None),
@@ -357,7 +358,7 @@ impl WriterGuard<'_> {
             Ok(verdict)
         })?;
         if committed && durability == Durability::Immediate {
-            (self.writer.relaxed, self.writer.taken) = (0, 0);
+            (self.writer.relaxed, self.writer.taken, self.writer.moved) = (0, 0, false);
         }
         Ok(())
     }
@@ -368,9 +369,11 @@ impl WriterGuard<'_> {
         self.soon()
     }
 
-    /// How soon what a peer sent must be on disk: before it is told that it was taken.
-    pub(super) fn take(&mut self) -> Durability {
+    /// How soon what a peer sent must be on disk: before it is told that it was taken, or,
+    /// where it is the end of a delta, before any of it is shown to another one.
+    pub(super) fn take(&mut self, moves: bool) -> Durability {
         self.writer.taken += 1;
+        self.writer.moved |= moves;
         self.soon()
     }
 
@@ -381,10 +384,17 @@ impl WriterGuard<'_> {
         }
     }
 
-    /// Waits until all relaxed writes are on disk: before any of them is shown to a peer.
+    /// Waits until all is on disk that a peer may be shown now.
+    ///
+    /// Relaxed writes, since their dots must not be minted again. And what was taken from
+    /// others: suppose C takes B's newest event and what that replaced is gone; C sends the
+    /// event to D, which stages it, and the power goes at C, which has forgotten it then. D
+    /// resumes behind what it staged, so C leaves out what it holds again: D's vector would
+    /// cover that, and not what replaced it.
     pub(super) fn flush_written(&mut self) -> Result<(), StorageError> {
-        let shown = self.writer.relaxed > 0 && !fault!(SyncSkippedBeforeEventsAreShown);
-        if shown { self.sync() } else { Ok(()) }
+        let own = self.writer.relaxed > 0 && !fault!(SyncSkippedBeforeEventsAreShown);
+        let taken = self.writer.moved && !fault!(SyncSkippedBeforeEventsArePassedOn);
+        if own || taken { self.sync() } else { Ok(()) }
     }
 
     /// Waits until all is on disk.

@@ -203,11 +203,12 @@ struct Rows<'a> {
     shared: &'a Shared,
     commit: u64,
     table: Table,
+    range: KeyRange<'a>,
     order: Order,
-    from: Bound<Bytes>,
-    to: Bound<Bytes>,
+    /// The key of the row taken out last.
+    last: Option<Bytes>,
     batch_rows: usize,
-    batch: std::vec::IntoIter<Row>,
+    batch: smallvec::IntoIter<[Row; BATCH_ROWS.0]>,
     more: bool,
 }
 
@@ -216,45 +217,46 @@ impl<'a> Rows<'a> {
         shared: &'a Shared,
         commit: u64,
         table: Table,
-        range: KeyRange<'_>,
+        range: KeyRange<'a>,
         order: Order,
     ) -> Self {
         Self {
             shared,
             commit,
             table,
+            range,
             order,
-            from: Bound::Included(range.from.into()),
-            to: range.to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.into())),
+            last: None,
             batch_rows: BATCH_ROWS.0,
-            batch: Vec::new().into_iter(),
+            batch: SmallVec::new().into_iter(),
             more: true,
         }
     }
 
     fn fetch(&mut self) {
         let state = self.shared.read();
-        let range = of(&state.tables, self.table)
-            .range::<[u8], _>((self.from.as_ref().map(|k| &**k), self.to.as_ref().map(|k| &**k)));
+        let (mut from, mut to) = (
+            Bound::Included(self.range.from),
+            self.range.to.map_or(Bound::Unbounded, Bound::Excluded),
+        );
+        if let Some(last) = self.last.as_deref() {
+            match self.order {
+                Order::Ascending => from = Bound::Excluded(last),
+                Order::Descending => to = Bound::Excluded(last),
+            }
+        }
+        let range = of(&state.tables, self.table).range::<[u8], _>((from, to));
         let take = |(key, chain): (&Bytes, &Chain)| {
             seen_at(chain, self.commit).map(|value| (key.clone(), value.clone()))
         };
-        let batch: Vec<Row> = match self.order {
+        let batch: SmallVec<[Row; BATCH_ROWS.0]> = match self.order {
             Order::Ascending => range.filter_map(take).take(self.batch_rows).collect(),
             Order::Descending => range.rev().filter_map(take).take(self.batch_rows).collect(),
         };
         drop(state);
         self.more = batch.len() == self.batch_rows;
-        if let Some((key, _)) = batch.last() {
-            let end = Bound::Excluded(key.clone());
-            match self.order {
-                Order::Ascending => self.from = end,
-                Order::Descending => self.to = end,
-            }
-        }
-        // Between two neighbours excluded at both ends there is nothing, and asking is a panic.
-        if let (Bound::Excluded(from), Bound::Excluded(to)) = (&self.from, &self.to) {
-            self.more &= from < to;
+        if self.more {
+            self.last = batch.last().map(|(key, _)| key.clone());
         }
         self.batch_rows = (self.batch_rows * 2).min(BATCH_ROWS.1);
         self.batch = batch.into_iter();

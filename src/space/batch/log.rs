@@ -1,9 +1,25 @@
 //! The bounded log of removal records.
 
+use std::ops::ControlFlow;
+
 use super::{Batch, run_range};
 use crate::causal::Dot;
-use crate::space::rows::{Removal, Runs, after, batch, corrupt, dot_key, dot_of_key, space_key};
-use crate::storage::{StorageError, Table};
+use crate::faults::fault;
+use crate::space::rows::{
+    Removal, Runs, after, batch, corrupt, dot_key, dot_of_key, range, space_key,
+};
+use crate::storage::{Order, StorageError, Table};
+
+#[cfg(feature = "sim")]
+impl crate::space::Space {
+    /// Whether the record of a removal is kept, and how many bytes of records there are.
+    pub(crate) fn keeps_record(&self, dot: Dot) -> Result<(bool, u64), crate::error::Error> {
+        let snapshot = self.snapshot()?;
+        let Some(number) = snapshot.space else { return Ok((false, 0)) };
+        let kept = snapshot.rows.get(Table::Removals, &dot_key(number, dot))?.is_some();
+        Ok((kept, snapshot.state.log_bytes))
+    }
+}
 
 impl Batch<'_> {
     /// Puts the record of a removal of our own.
@@ -23,9 +39,17 @@ impl Batch<'_> {
     pub(super) fn trim_log(&mut self, limit_bytes: u64) -> Result<(), StorageError> {
         let from = space_key(self.space).to_vec();
         let to = after(&from);
+        let end = match fault!(LogTrimmedByTheWrongEnd) {
+            true => Order::Descending,
+            false => Order::Ascending,
+        };
         while self.state.log_bytes > limit_bytes {
-            let Some((age_key, row)) = batch(self.rows, Table::RemovalAges, &from, &to, 1)?.0.pop()
-            else {
+            let mut found = None;
+            self.rows.scan(Table::RemovalAges, range(&from, &to), end, &mut |key, row| {
+                found = Some((key.to_vec(), row.to_vec()));
+                ControlFlow::Break(())
+            })?;
+            let Some((age_key, row)) = found else {
                 self.state.log_bytes = 0;
                 return Ok(());
             };

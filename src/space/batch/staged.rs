@@ -115,7 +115,7 @@ impl Batch<'_> {
         let (mut pasts, mut records) = (false, false);
         if self.state.staged > 0 {
             for run in &runs {
-                if let Some(fresh) = fresh {
+                if let Some(fresh) = fresh.filter(|_| !fault!(ForeignStagedRowsShown)) {
                     self.unstage_others(*run, fresh)?;
                 }
                 pasts |= self.show_items(*run)?;

@@ -11,6 +11,7 @@ use crate::causal::{Dot, ReplicaId};
 use crate::codec::limits::{MIB, PLACE_BYTES};
 use crate::codec::{Cursor, DecodeError, Put, place};
 use crate::error::Error;
+use crate::faults::fault;
 use crate::space::batch::Batch;
 use crate::space::options::Options;
 use crate::space::rows::{
@@ -148,7 +149,7 @@ impl Taker {
     }
 
     fn keeps(&self) -> bool {
-        self.bytes > 0 && self.age_ms > 0
+        self.bytes > 0 && self.age_ms > 0 && !fault!(TrashSkipped)
     }
 }
 
