@@ -153,7 +153,7 @@ fn counters_read_their_sum_and_rows() {
 #[test]
 fn sets_read_what_is_in_them() {
     let mut set = OrSet::new();
-    assert!(set.is_empty() && set.len() == 0 && !set.contains(&'x'));
+    assert_eq!((set.is_empty(), set.len(), set.contains(&'x')), (true, 0, false));
     let _ = set.add(replica(A), 'x');
     let mut other = OrSet::new();
     let _ = other.add_at(dot(B, 3), 'x').unwrap();
@@ -167,7 +167,7 @@ fn sets_read_what_is_in_them() {
     assert!(set.remove(&'z').seen().is_empty());
 
     let mut set = RwSet::new();
-    assert!(set.is_empty() && set.len() == 0 && !set.contains(&'x'));
+    assert_eq!((set.is_empty(), set.len(), set.contains(&'x')), (true, 0, false));
     let _ = set.add(replica(A), 'x');
     let mut other = RwSet::new();
     let _ = other.remove_at(dot(B, 3), 'x').unwrap();
@@ -212,7 +212,7 @@ fn flags_read_as_their_rule_says() {
 #[test]
 fn maps_read_what_stands_in_them() {
     let mut map: OrMap<char, PnCounter> = OrMap::new();
-    assert!(map.is_empty() && map.len() == 0 && !map.contains_key(&'x'));
+    assert_eq!((map.is_empty(), map.len(), map.contains_key(&'x')), (true, 0, false));
     let _ = map.try_update(replica(A), 'x', |c, dot| c.adding(dot, 1, Seq::MAX)).unwrap();
     let add = |c: &PnCounterStore, dot| c.adding(dot, 2, Seq::MAX).map_err(CounterError::from);
     let _ = map.try_update_at(dot(B, 2), 'y', add).unwrap();

@@ -154,7 +154,7 @@ impl Session {
             self.report.spaces.push(SpaceReport { name, root: None, why, not_taken, held });
         }
         let again = self.roll.take_to_come();
-        for name in self.arrivals.take_names().into_iter().chain(again) {
+        for name in self.arrivals.take_names().chain(again) {
             self.report.spaces.push(SpaceReport::never_begun(name, Why::Unfinished));
         }
     }
