@@ -401,5 +401,7 @@ fn what_waits_is_saved_with_the_rest() {
     assert_eq!(main_of(&again).waiting().unwrap(), waiting);
     assert!(again.drop_space("main").unwrap());
     assert_eq!(main_of(&again).waiting().unwrap(), 0);
-    assert_eq!(again.adopt().unwrap(), again.space("other").unwrap().status().unwrap().items);
+    // Of the other space something may have been lost by the second damage, or nothing.
+    let waiting = again.space("other").unwrap().waiting().unwrap();
+    assert_eq!(again.adopt().unwrap(), waiting);
 }

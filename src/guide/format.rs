@@ -99,7 +99,7 @@
 //! | | `spaces` | how many spaces there are, 4 bytes, highest first |
 //! | | `leaves` | up to which commit of the store the leaves are right, 8 bytes |
 //! | | `met/`, peer (16), meeting (16) | commit up to which all was equal, count of meetings: varints; prefix of the names |
-//! | | `names/`, name of a space | how many names this replica has used up there, 8 bytes |
+//! | | `names/`, name of a space | how many names this replica has used up there, a varint; tag of the opening in which it gave up the last (8) |
 //! | | `damaged` | what was found wrong with the store, in words |
 //! | | `salvaged/`, number of a space (4), dot (24) | of a recovered store, an item that waits to be decided: 0, or 1 and the dot of its stand-in (24); place, past, payload |
 //! | | `staged/`, peer (16) | bytes that this peer has staged in all spaces, 8 bytes |
@@ -111,13 +111,16 @@
 //! | `removals` | dot (24) | removal, below |
 //! | `removal_ages` | commit (8) | runs of the dots whose records that commit wrote |
 //! | `commits` | commit (8) | runs of the dots that the commit brought |
-//! | `vectors` | 0 seen or 1 staged (1), replica (16) | seq (8) |
+//! | `vectors` | 0 seen (1), replica (16) | seq (8), tag of that event (8) |
+//! | | 1 staged (1), replica (16) | seq (8) |
+//! | | 2 stretches (1), first event (24) | tag of the events from there on (8) |
+//! | | 3 known (1), replica (16) | up to which seq its stretches are known, where that is beyond what was seen (8) |
 //! | `digest` | 0 | root (32) |
 //! | | 1, origin (16), block (8) | a block to be hashed anew: live dots more than when it was (2, highest first, two's complement) |
 //! | | 2, bucket (1) | hash (32) |
 //! | | 3, origin (16) | hash (32), height (1) |
 //! | | 4, origin (16), level (1), index (8) | hash (32); at level 0 also live dots less one (1) |
-//! | `bases` | 0, hash of a vector (16) | the vector |
+//! | `bases` | 0, hash of a tagged vector (16) | the tagged vector |
 //! | | 1, peer (16) | when last met (8), hash of the vector proven then (16) |
 //! | `touched` | commit of the store (8) | name of the space that it changed, and none after it; nothing where that was dropped |
 //! | `trash` | 0 | items, their bytes, number of the next: three varints |
@@ -186,17 +189,19 @@
 //! | 4 | answer | standing |
 //! | 5 | same | none |
 //! | 6 | want vector | none |
-//! | 7 | vector | vector |
+//! | 7 | vector | tagged vector |
 //! | 8 | chunk | chunk |
 //! | 9 | taken | how many chunks, a varint |
 //! | 10 | proof | root (32) |
 //! | 11 | proven | none |
 //! | 12 | again | none |
 //! | 13 | nodes | opened nodes, blocks |
-//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held, 6 dropped, 7 staged too much; others are for newer versions |
+//! | 14 | give up | reason (1): 1 unfinished, 2 displaced, 3 diverged, 4 receive only, 5 held, 6 dropped, 7 staged too much, 8 renamed, 9 forked; others are for newer versions |
 //! | 15 | refuse | text as bytes, at most 200 |
 //! | 16 | spaces | whether another of these follows (1), ranges |
 //! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |
+//! | 18 | want histories | whether it asks back (1); count, origin (16) … |
+//! | 19 | histories | histories |
 //!
 //! Tags from 64 on are free for sessions that stay open.
 //!
@@ -205,10 +210,11 @@
 //! ranges   := count, (from as bytes, to as bytes or empty, held) …     ascending by name, 1024 at most
 //! held     := 00 count, hash (8) | 01 count, (name as bytes, hash (8)) …    at most 32 are listed
 //! scope    := 00 | 01 name as bytes | 02 prefix as bytes              all, one, those that start so
-//! standing := hash of the vector (16) ‖ root (32)
+//! standing := hash of the tagged vector (16) ‖ root (32)
 //!           ‖ base: 00, or 01 and its hash (16)
-//!           ‖ vector: its entries beyond the base
+//!           ‖ tagged vector: its entries that are not so in the base
 //!           ‖ staged: 00, or 01, peer (16), vector up to where
+//! histories := count, (origin (16), up to which seq, count, (first seq, tag (8)) …) …   ascending
 //! nodes    := count ‖ (node ‖ count ‖ (child ‖ short hash (8)) …) …
 //!           ‖ count ‖ (origin (16) ‖ block) …
 //! node     := 00 | 01 bucket (1) | 02 origin (16) level (1) index
@@ -247,7 +253,7 @@
 //!
 //! ```text
 //! chunk   := origins, groups, 00                          more follow
-//!          | origins, groups, 01, past, claims            the last one, with the vector
+//!          | origins, groups, 01, past, stretches, claims the last one, with the vector
 //! origins := count, replica (16) …
 //! groups  := count, (origin, upto, events, entry …) …     ascending by origin
 //! entry   := gap × 4 + tag, body                          gap: seqs left out since the last one
@@ -256,6 +262,7 @@
 //!   2     events in a row that each removed one dot, in a row: count, origin, first seq removed
 //!   3     removal of dots: count (at most 64), (origin, seq) …
 //! past    := count, (origin, seq) …                       ascending by origin
+//! stretches := count, (origin, first seq, tag (8)) …     ascending
 //! claims  := count, (origin, block, live bits (32)) …     ascending
 //! ```
 //! An item's place is so many bytes *shared* with the place before it in the chunk, and the
@@ -286,7 +293,7 @@
 //! from.handle_frame(0, &to.poll_frame(0)?.unwrap())?; // hello, answer, opened
 //! let frame = from.poll_frame(0)?.unwrap();
 //!
-//! let chunk: [&[u8]; 10] = [
+//! let chunk: [&[u8]; 12] = [
 //!     b"\x08\x00",             // a chunk of the space with the number 0
 //!     b"\x01", &[0x0a; 16],    // one origin: below it is 0
 //!     b"\x01\x00\x01\x01",     // one group: origin 0, up to seq 1, one event
@@ -295,6 +302,7 @@
 //!     b"\x00\x00",             // no past, and no payload
 //!     b"\x01",                 // the last chunk:
 //!     b"\x01\x00\x01",         // the vector says one thing, origin 0 up to seq 1
+//!     b"\x01\x00\x01", &[0x0a; 8], // one stretch: from its event 1 on, with this tag
 //!     b"\x00",                 // no claims
 //! ];
 //! let root = space.root()?;

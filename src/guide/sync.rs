@@ -143,8 +143,30 @@
 //! not know the base asks for the whole vector before anything that follows from it, which
 //! costs one more round trip. 64 peers are remembered for each space.
 //!
-//! A peer that names events of this replica which this replica never made has met its future:
-//! the store was put back to an earlier state. The session ends with
+//! ## Two histories under one name
+//! Each entry of a vector goes with a *tag*, 8 random bytes that its replica draws whenever it
+//! is opened. A store that was copied or put back, and could not notice it when it was opened,
+//! makes events under dots that are taken; but under another tag. So whoever has seen more of an
+//! origin sees before any delta goes whether the other's entry lies on the history it knows.
+//! If not, both lay their histories side by side: where they part, one of them gives up the
+//! name. Whoever holds it renames those events, the same at every replica, and the space is
+//! opened once more:
+//!
+//! ```text
+//! A, put back                                  B
+//!   hello, open, opened             ─────▶
+//!                                   ◀─────   hello, answer, want histories, opened
+//!   want histories                  ─────▶
+//!                                   ◀─────   histories
+//!   give up, open                   ─────▶
+//!                                   ◀─────   answer, last chunk
+//!   last chunk, proof               ─────▶
+//!                                   ◀─────   proven
+//! ```
+//!
+//! The [report](crate::session::Report::forks) names it, once. A replica that gives up a name of
+//! its own writes under a fresh one. Names of events that only this opening could have made,
+//! and did not, are a lie, and end the session with
 //! [`OwnFuture`](crate::PeerError::OwnFuture) before anything changes.
 //!
 //! # 2. Delta

@@ -83,6 +83,13 @@ fn store(id: u8, removal_log_bytes: u64) -> Store {
     Store::in_memory_with(options)
 }
 
+/// The store of an id, before it had written anything, opened another time.
+fn opened_anew(id: u8) -> Store {
+    let drawn = AtomicU8::new(id);
+    let entropy = move |bytes: &mut [u8]| bytes.fill(drawn.swap(200, Ordering::Relaxed));
+    Store::in_memory_with(Options::with(Arc::new(|| 1), Arc::new(entropy)))
+}
+
 fn main_of(store: &Store) -> Space {
     store.space("main").unwrap()
 }
@@ -141,6 +148,14 @@ fn the_sequences_drawn_in_the_guide_are_what_travels() {
     session(&far, &right, usize::MAX);
     far.space("user/7").unwrap().counter("n").add(1).unwrap();
     assert_eq!(drawn("Many spaces, of a pair that did not"), whole(&left, &far));
+
+    // The same name and an earlier state, but another opening.
+    let (mut back, met) = (store(9, 0), store(10, 0));
+    main_of(&back).counter("n").add(1).unwrap();
+    session(&back, &met, usize::MAX);
+    back = opened_anew(9);
+    main_of(&back).counter("n").add(2).unwrap();
+    assert_eq!(drawn("Two histories under one name"), whole(&back, &met));
 
     let (new, full) = (store(4, 0), store(5, 0));
     for n in 0..7_u8 {

@@ -1,5 +1,7 @@
 //! The session over all its spaces.
 
+mod ending;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::around::{Around, Peer};
@@ -133,30 +135,6 @@ impl Session {
             return Ok(());
         }
         self.take_frame(now_ms, frame).inspect_err(|error| self.fail(error))
-    }
-
-    fn fail(&mut self, error: &Error) {
-        self.over = true;
-        self.store.note_error(error);
-        if !matches!(error, Error::Peer(PeerError::Refused { .. })) {
-            self.refusal = Some(error.to_string());
-        }
-        self.close();
-    }
-
-    /// The pipe is gone: what is not proven stays so. What was staged is kept, and the next
-    /// session with this peer goes on behind it.
-    pub fn close(&mut self) {
-        self.over = true;
-        let why = Some(Why::Unfinished);
-        for (_, sync) in core::mem::take(&mut self.spaces) {
-            let (name, not_taken, held) = (sync.name().to_owned(), sync.not_taken, sync.held);
-            self.report.spaces.push(SpaceReport { name, root: None, why, not_taken, held });
-        }
-        let again = self.roll.take_to_come();
-        for name in self.arrivals.take_names().chain(again) {
-            self.report.spaces.push(SpaceReport::never_begun(name, Why::Unfinished));
-        }
     }
 
     fn take_frame(&mut self, now_ms: u64, frame: &[u8]) -> Result<(), Error> {
@@ -374,16 +352,6 @@ impl Session {
         Ok(Some(frame))
     }
 
-    /// The last frame of a session that failed here.
-    fn refuse(&mut self) -> Vec<u8> {
-        let mut frame = self.carry.take().unwrap_or_default();
-        if let Some(reason) = self.refusal.take() {
-            frame.clear();
-            Message::Refuse { reason }.encode(&mut frame);
-        }
-        frame
-    }
-
     fn gather(&mut self, now_ms: u64) -> Result<Vec<u8>, Error> {
         let first = !self.hello_sent;
         let mut frame = self.carry.take().unwrap_or_default();
@@ -450,41 +418,6 @@ impl Session {
             return Ok(open);
         }
         Ok(self.roll.say_all_opened())
-    }
-
-    /// Keeps of a space that has ended, and has said so, only the report.
-    fn retire(&mut self, id: u64) {
-        let Some(end) = self.spaces.get(&id).and_then(|sync| sync.end) else { return };
-        if let Some(sync) = self.spaces.remove(&id) {
-            let name = sync.name().to_owned();
-            self.waiting.remove(&id);
-            self.arrivals.forget(id);
-            if end == Err(Why::Renamed) {
-                return; // what becomes of it is said when it was opened once more
-            }
-            // Equal at what one of the two has seen is not equal.
-            self.roll.note_end(&name, end.is_ok() && !sync.not_taken, sync.touched);
-            let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);
-            self.report.spaces.push(SpaceReport { name, root, why, not_taken, held });
-        }
-    }
-
-    fn end_if_done(&mut self) -> Result<(), Error> {
-        if self.over {
-            return Ok(()); // closed or failed: the spaces are gone because they were given up
-        }
-        let none_left = self.spaces.is_empty() && self.arrivals.is_empty();
-        if self.roll.is_over() && none_left && self.carry.is_none() {
-            if let Some(peer) = &self.peer {
-                let id = blake3::derive_key("rejoin 2026 meeting", &peer.key);
-                let id = id.first_chunk().copied().unwrap_or_default();
-                self.roll.remember(&self.store, peer.replica, id)?;
-            }
-            self.store.flush()?;
-            self.over = true;
-            self.report.finished = true;
-        }
-        Ok(())
     }
 
     /// Whether nothing more is to come: everything is proven, or the session failed.

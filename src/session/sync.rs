@@ -22,16 +22,16 @@
 
 mod fork;
 mod intake;
+mod opening;
 mod proof;
 
 use std::collections::VecDeque;
 
 use super::around::Around;
-use super::message::{Message, Standing};
+use super::message::Message;
 use super::options::OneWay;
 use super::report::Why;
-use crate::causal::{Causality, ReplicaId, TaggedVector, VersionVector};
-use crate::codec::limits;
+use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError, UsageError};
 use crate::faults::fault;
@@ -159,41 +159,6 @@ fn protocol(what: &'static str) -> Error {
 }
 
 impl SpaceSync {
-    /// Opens a space, which says how it stands here.
-    pub(super) fn open(id: u64, space: Space, peer: Option<ReplicaId>) -> Result<Self, Error> {
-        let mut sync = Self::new(id, space, true);
-        let standing = sync.stand(peer)?;
-        sync.root = Some(standing.root);
-        let name = sync.space.name().to_owned();
-        sync.queue.push_back(Message::Open { space: id, name, standing });
-        Ok(sync)
-    }
-
-    /// Answers the opening of a space.
-    pub(super) fn answer(
-        id: u64,
-        space: Space,
-        theirs: &Standing,
-        around: &mut Around<'_>,
-    ) -> Result<Self, Error> {
-        let mut sync = Self::new(id, space, false);
-        let standing = sync.stand(Some(around.peer))?;
-        if (standing.hash, standing.root) == (theirs.hash, theirs.root) {
-            sync.queue.push_back(Message::Same { space: id });
-            sync.finish(around, sync.mine.clone(), standing.root)?;
-            return Ok(sync);
-        }
-        let (incoming, staged) = Incoming::open(&sync.space, sync.generation, around.peer)?;
-        sync.incoming = Some(incoming);
-        let staged = (!staged.is_empty()).then_some((around.peer, staged));
-        sync.queue.push_back(Message::Answer {
-            space: id,
-            standing: Box::new(Standing { staged, ..*standing }),
-        });
-        sync.learn(theirs, around)?;
-        Ok(sync)
-    }
-
     fn new(id: u64, space: Space, opener: bool) -> Self {
         Self {
             id,
@@ -249,101 +214,6 @@ impl SpaceSync {
 
     pub(super) fn name(&self) -> &str {
         self.space.name()
-    }
-
-    /// How the space stands here; the vector against the base shared with `peer`, or with
-    /// whoever was met last.
-    fn stand(&mut self, peer: Option<ReplicaId>) -> Result<Box<Standing>, Error> {
-        let now = self.space.standing()?;
-        let (vector, root) = (now.vector, now.root);
-        self.touched_then = now.touched;
-        let hash = VectorHash::of(&vector);
-        let long = 20 * vector.len() > self.space.store().tuning().short_vector_bytes;
-        let base = if long { self.space.base_with(peer)? } else { None };
-        let known = base.map(|base| self.space.base(base)).transpose()?.flatten();
-        let (base, changes) = match (base, known) {
-            (Some(base), Some(known)) if vector.vector().covers(&known.vector()) => {
-                (Some(base), vector.beyond(&known))
-            }
-            _ => (None, vector.clone()),
-        };
-        let mut staged = self.space.staged()?;
-        // Both vectors must fit a frame; without this one the peer sends some of it again.
-        staged.take_if(|(_, upto)| upto.len() + changes.len() > limits::VECTOR_REPLICAS);
-        self.mine = vector.vector();
-        self.told.clone_from(&self.mine);
-        self.mine_tagged = vector;
-        self.offered.clone_from(&staged);
-        Ok(Box::new(Standing { hash, root, base, changes, staged }))
-    }
-
-    /// Learns how the space stands at the peer.
-    fn learn(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
-        self.one_way = around.one_way;
-        let own = self.space.store().replica();
-        let staged = theirs.staged.clone().filter(|(peer, _)| *peer == own).map(|(_, upto)| upto);
-        let base = match theirs.base {
-            None => Some(TaggedVector::new()),
-            Some(base) => self.space.base(base)?,
-        };
-        match base {
-            Some(mut vector) => {
-                vector.replace(&theirs.changes);
-                if VectorHash::of(&vector) != theirs.hash {
-                    return Err(protocol(
-                        "a vector that does not have the hash it was said to have",
-                    ));
-                }
-                self.exchange(vector, staged, around)
-            }
-            None => {
-                self.awaited = Some((theirs.hash, staged));
-                // In front of the answer: so that the vector comes before whatever the
-                // answer sets off, a proof or a delta, which make no sense without it.
-                self.queue.push_front(Message::WantVector { space: self.id });
-                Ok(())
-            }
-        }
-    }
-
-    /// Both vectors are known: deltas may go.
-    fn exchange(
-        &mut self,
-        theirs: TaggedVector,
-        staged: Option<VersionVector>,
-        around: &mut Around<'_>,
-    ) -> Result<(), Error> {
-        if !self.check_forks(&theirs, around)? {
-            return Ok(());
-        }
-        let (mine, theirs) = self.what_counts(theirs.vector());
-        let order = mine.compare(&theirs);
-        // Where the opener had to ask for the vector, the whole delta of the answerer, who
-        // had not, may have come before it.
-        self.theirs.join(&theirs);
-        self.cut.join(&mine);
-        self.cut.join(&theirs);
-        let outgoing = Outgoing::new(&self.theirs, &staged.unwrap_or_default(), self.generation);
-        #[cfg(rejoin_faults)]
-        let outgoing = outgoing.looking_early(&self.space)?;
-        self.outgoing = Some(outgoing);
-        self.awaiting =
-            matches!(order, Causality::Before | Causality::Concurrent) && !self.delta_ended;
-        if matches!(order, Causality::After | Causality::Concurrent) {
-            self.sending = Some(Sending::Delta);
-        }
-        self.phase = Phase::Exchange;
-        self.maybe_prove(around)
-    }
-
-    /// The two vectors as far as they count: of what the giving side does not take the other
-    /// has seen nothing.
-    fn what_counts(&mut self, theirs: VersionVector) -> (VersionVector, VersionVector) {
-        let both = theirs.meet(&self.mine);
-        let OneWay { here, there } = self.one_way;
-        self.not_taken = here && both != theirs || there && both != self.mine;
-        let mine = if there { both.clone() } else { self.mine.clone() };
-        (mine, if here { both } else { theirs })
     }
 
     fn finish(
@@ -455,23 +325,6 @@ impl SpaceSync {
             _ => return Err(protocol("a message that does not fit what went before")),
         }
         Ok(None)
-    }
-
-    fn take_answer(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
-        let (incoming, staged) = Incoming::open(&self.space, self.generation, around.peer)?;
-        self.incoming = Some(incoming);
-        // What was offered may have been cleared since; then the peer leaves out what is
-        // not here, and its delta must not be taken.
-        if let Some((peer, mut offered)) = self.offered.take()
-            && peer == around.peer
-        {
-            offered = offered.beyond(&self.space.snapshot()?.vector().clone());
-            if !staged.covers(&offered) {
-                self.give_up(around, Why::Displaced);
-                return Ok(());
-            }
-        }
-        self.learn(theirs, around)
     }
 
     /// The message queued at the opening.

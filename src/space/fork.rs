@@ -33,6 +33,7 @@ use std::sync::atomic::Ordering;
 
 use super::batch::Renaming;
 use super::dropping::{name_in, use_up_name};
+use super::rows::read_tagged;
 use super::space::Space;
 use super::stretches::{known_upto, read_stretches, stretch_at, tag_at};
 use crate::causal::{Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedVector, parting};
@@ -102,12 +103,13 @@ impl Space {
     /// # Errors
     /// The peer names events that only this opening could have made, and did not; or the
     /// storage failed.
-    pub(crate) fn suspects(
-        &self,
-        mine: &TaggedVector,
-        theirs: &TaggedVector,
-    ) -> Result<Vec<ReplicaId>, Error> {
+    pub(crate) fn suspects(&self, theirs: &TaggedVector) -> Result<Vec<ReplicaId>, Error> {
+        // As it is now: other sessions, and writes, may have moved it since the peer was told.
         let snapshot = self.snapshot()?;
+        let mine = match snapshot.space {
+            Some(space) => read_tagged(&*snapshot.rows, space)?,
+            None => TaggedVector::new(),
+        };
         let own = self.replica();
         let mut suspects = Vec::new();
         for (origin, seq, tag) in theirs.iter() {

@@ -49,7 +49,7 @@ fn a_bad_line_stops_an_import_and_what_was_committed_stays() {
         .collect();
     lines.push_str("{\"op\":\"counter.add\",\"key\":\"n\",\"by\":\"many\"}\n");
     w.import("a", &lines)
-        .fails(1, &["line 10501", "invalid type", "10000 rows", "from line 10001"]);
+        .fails(1, &["line 10501", "text where a number must be", "10000 rows", "from line 10001"]);
     assert_eq!(w.ok("a", &["counter", "get", "n"]), "5000\n");
     let before = w.state("a");
     let long = "x".repeat(5000);

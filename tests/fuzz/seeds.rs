@@ -122,6 +122,10 @@ pub(crate) fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
         out.put_varint(entries.into());
         (0..entries).for_each(|n| out.extend([id(n).as_slice(), &[1]].concat()));
     };
+    let tagged = |out: &mut Vec<u8>, entries: u32| {
+        out.put_varint(entries.into());
+        (0..entries).for_each(|n| out.extend([id(n).as_slice(), &[1; 9]].concat()));
+    };
     let origins = |out: &mut Vec<u8>, count: u32| {
         out.extend([8, 0]);
         out.put_varint(count.into());
@@ -143,7 +147,7 @@ pub(crate) fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
             "a vector",
             made(&|out| {
                 out.extend([7, 0]);
-                vector(out, 40_000);
+                tagged(out, 40_000);
             }),
         ),
         (
@@ -151,7 +155,7 @@ pub(crate) fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
             made(&|out| {
                 out.extend([3, 0, 1, b's']);
                 out.extend([0; 49]);
-                vector(out, 20_000);
+                tagged(out, 20_000);
                 out.extend([[1].as_slice(), &id(1)].concat());
                 vector(out, 20_000);
             }),
@@ -171,14 +175,55 @@ pub(crate) fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
                     out.put_varint(n);
                     out.push(1);
                 });
+                out.extend([0, 0]);
+            }),
+        ),
+        (
+            "stretches",
+            made(&|out| {
+                origins(out, 1);
+                out.extend([0, 1, 1, 0]);
+                out.put_varint(100_000);
+                out.put_varint(20_000);
+                (1..=20_000).for_each(|n| {
+                    out.push(0);
+                    out.put_varint(n);
+                    out.extend([5; 8]);
+                });
                 out.push(0);
+            }),
+        ),
+        (
+            "origins of histories",
+            made(&|out| {
+                out.extend([18, 0, 0]);
+                out.put_varint(20_000);
+                (0..20_000).for_each(|n| out.extend(id(n)));
+            }),
+        ),
+        (
+            "histories of nothing",
+            made(&|out| {
+                out.extend([19, 0]);
+                out.put_varint(20_000);
+                (0..20_000).for_each(|n| out.extend([id(n).as_slice(), &[0, 0]].concat()));
+            }),
+        ),
+        (
+            "histories of one stretch",
+            made(&|out| {
+                out.extend([19, 0]);
+                out.put_varint(20_000);
+                (0..20_000).for_each(|n| {
+                    out.extend([id(n).as_slice(), &[1, 1, 1], &[5; 8]].concat());
+                });
             }),
         ),
         (
             "claims",
             made(&|out| {
                 origins(out, 1);
-                out.extend([0, 1, 0]);
+                out.extend([0, 1, 0, 0]);
                 out.put_varint(20_000);
                 (0..20_000).for_each(|n| {
                     out.push(0);

@@ -33,7 +33,7 @@ impl SpaceSync {
         theirs: &TaggedVector,
         around: &mut Around<'_>,
     ) -> Result<bool, Error> {
-        let suspects = self.space.suspects(&self.mine_tagged, theirs)?;
+        let suspects = self.space.suspects(theirs)?;
         if suspects.is_empty() {
             return Ok(true);
         }
