@@ -30,6 +30,12 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
+    /// Of a store that was copied: a decision made before that goes with the copy.
+    pub(super) fn copied<'c>(all: impl Iterator<Item = &'c Self>) -> Self {
+        let decided = all.flat_map(|one| &one.decided).copied().collect();
+        Self { decided, ..Self::default() }
+    }
+
     /// The clock jumps: what is a day ago is no longer known.
     pub(super) fn forget_when(&mut self) {
         self.taken.clear();

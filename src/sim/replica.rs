@@ -257,12 +257,14 @@ impl World<'_> {
     ) -> Result<(), Wrong> {
         let own = vector.get(id);
         let (name, relaxed) = (self.replicas[r].name, self.replicas[r].relaxed());
+        let copied = Claimed::copied(self.replicas.iter().map(|replica| &replica.at[s].claimed));
         let at = &mut self.replicas[r].at[s];
         (at.seen, at.commit) = (Seen::default(), 0);
         let keeps = self.config.keeps && self.config.brakes();
         if !kept {
             // It begins anew, with what was copied.
-            *at = AtSpace { acknowledged: own, made: own, ..AtSpace::default() };
+            let claimed = copied;
+            *at = AtSpace { acknowledged: own, made: own, claimed, ..AtSpace::default() };
         }
         self.claims_opened(r, s)?;
         if !kept {

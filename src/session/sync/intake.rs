@@ -33,6 +33,11 @@ impl SpaceSync {
     /// Tries again what had to wait.
     pub(in crate::session) fn retry(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
         while let Some(message) = self.inbox.pop_front() {
+            if self.end.is_some() {
+                // What waited behind the message that ended it was sent before the peer knew.
+                self.inbox.clear();
+                break;
+            }
             if let Some(back) = self.act(message, around)? {
                 self.inbox.push_front(back);
                 break;
