@@ -136,6 +136,15 @@ impl Space {
         self.digest_under(&mut writer, read)
     }
 
+    /// The same, to be told to a peer: not after a commit that failed.
+    ///
+    /// # Errors
+    /// The storage failed, now or before.
+    pub(crate) fn standing_to_tell(&self) -> Result<Standing, Error> {
+        self.store.shared.check_sure()?;
+        self.standing()
+    }
+
     /// Whose delta is staged, and up to where.
     pub(crate) fn staged(&self) -> Result<Option<(ReplicaId, VersionVector)>, Error> {
         let snapshot = self.snapshot()?;

@@ -50,6 +50,8 @@ pub(super) struct Writers {
     settled: AtomicU64,
     /// Whether any group ever failed, and its members must ask.
     some_failed: AtomicBool,
+    /// Whether a commit failed since one reached the disk: nobody knows what of it is there.
+    unsure: AtomicBool,
 }
 
 /// What belongs to whoever writes.
@@ -193,6 +195,7 @@ impl Writers {
             joined: Condvar::new(),
             settled: AtomicU64::new(0),
             some_failed: AtomicBool::new(false),
+            unsure: AtomicBool::new(false),
         }
     }
 
@@ -233,6 +236,15 @@ impl StoreShared {
         let writer = self.writers.take_turn();
         *lock(&self.writers.writing) = Some(me);
         Ok(WriterGuard { store: self, writer })
+    }
+
+    /// Refuses where a commit failed: what is read then may be gone after a power cut, and what
+    /// was told of it would be made again as something else.
+    pub(super) fn check_sure(&self) -> Result<(), Error> {
+        match self.writers.unsure.load(Ordering::Acquire) {
+            false => Ok(()),
+            true => Ok(self.writer()?.flush_written()?),
+        }
     }
 
     /// Waits for the right to write. What a group has gathered is committed first.
@@ -351,13 +363,19 @@ impl WriterGuard<'_> {
         durability: Durability,
         work: &mut dyn FnMut(&mut dyn Write) -> Result<Verdict, StorageError>,
     ) -> Result<(), StorageError> {
-        let mut committed = false;
-        self.store.storage.write(durability, &mut |rows| {
-            let verdict = work(rows)?;
+        let (mut committed, mut refused) = (false, false);
+        let done = self.store.storage.write(durability, &mut |rows| {
+            let verdict = work(rows).inspect_err(|_| refused = true)?;
             committed = verdict == Verdict::Commit;
             Ok(verdict)
-        })?;
+        });
+        let unsure = &self.store.writers.unsure;
+        if done.is_err() && !refused {
+            unsure.store(true, Ordering::Release);
+        }
+        done?;
         if committed && durability == Durability::Immediate {
+            unsure.store(false, Ordering::Release);
             (self.writer.relaxed, self.writer.taken, self.writer.moved) = (0, 0, false);
         }
         Ok(())
@@ -392,6 +410,9 @@ impl WriterGuard<'_> {
     /// resumes behind what it staged, so C leaves out what it holds again: D's vector would
     /// cover that, and not what replaced it.
     pub(super) fn flush_written(&mut self) -> Result<(), StorageError> {
+        if self.store.writers.unsure.load(Ordering::Acquire) {
+            return self.sync(); // which fails, until the store is opened anew
+        }
         let own = self.writer.relaxed > 0 && !fault!(SyncSkippedBeforeEventsAreShown);
         let taken = self.writer.moved && !fault!(SyncSkippedBeforeEventsArePassedOn);
         if own || taken { self.sync() } else { Ok(()) }

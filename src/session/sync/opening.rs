@@ -51,7 +51,7 @@ impl SpaceSync {
     /// How the space stands here; the vector against the base shared with `peer`, or with
     /// whoever was met last.
     fn stand(&mut self, peer: Option<ReplicaId>) -> Result<Box<Standing>, Error> {
-        let now = self.space.standing()?;
+        let now = self.space.standing_to_tell()?;
         let (vector, root) = (now.vector, now.root);
         self.touched_then = now.touched;
         let hash = VectorHash::of(&vector);
