@@ -156,10 +156,10 @@ pub enum PeerError {
     /// Bytes that are no frame, chunk or row.
     #[error("the peer sent what cannot be: {0}")]
     Malformed(#[from] DecodeError),
-    /// The peer names events of this replica that this replica never made. Its file was
-    /// put back to an earlier state, or somebody forges.
+    /// The peer names events that only this opening of this replica could have made, and did
+    /// not: it forges, or this process was copied while it ran.
     #[error(
-        "the peer knows event {theirs} of this replica, which has made only {own}: was the store restored from a backup? Then open it under a fresh id (`Options::fresh_id`, or once without its identity file)"
+        "the peer knows event {theirs} of this replica, which has made only {own}: it forges, or this store was copied while it was open; open it under a fresh id (`Options::fresh_id`)"
     )]
     OwnFuture {
         /// The newest event of this replica that the peer names.

@@ -67,9 +67,22 @@
 //!
 //! For the last three set [`Options::fresh_id`](crate::Options::fresh_id), which costs an
 //! entry in the version vectors at each opening, or remove `FILE.id` when you restore. There
-//! is a second net: a peer that knows events of this replica that it has not made says so,
-//! and the session ends with [`OwnFuture`](crate::PeerError::OwnFuture) before anything has
-//! changed. It comes too late for what was written in between: hence the first one.
+//! is a second net for those who do not: each opening tags what it writes, so that the first
+//! session with a peer, its own or another copy's, finds [two histories under one
+//! name](super::sync). One of them goes on under another name, on all replicas that hold it;
+//! nothing of either is lost, nothing deleted comes back, and
+//! [`Report::forks`](crate::session::Report::forks) (`rejoin sync`) tells once. It costs a pass
+//! over the dots of the space at each replica that holds what gives way.
+//!
+//! Not covered, and a reason to set `fresh_id` where it may happen:
+//! - A process that is copied while it *runs* (one image of a machine's memory, resumed twice)
+//!   goes on in both under one tag. Where both contents of a dot live, sessions end as
+//!   [`Diverged`](crate::session::Why::Diverged); where one was removed, the other may go with it.
+//! - A counter of which two copies have each added up more than eight rows that they had in
+//!   common: what those held counts twice.
+//! - Two copies that meet each other first: they refuse, with
+//!   [`SameReplica`](crate::PeerError::SameReplica). They are told apart through any third one.
+//! - Removal records of what is renamed are forgotten; the next walk finds what they said.
 //!
 //! ```
 //! # let folder = tempfile::tempdir().unwrap();

@@ -10,13 +10,14 @@
 //! |---|---|---|
 //! | **worlds**: replicas that run the shipped code while frames are lost, disks fail, power goes and backups come back ([the guide](crate::guide) has a page on them, with feature `sim`) | nothing lost, nothing back, no half transaction, at any step; in the end equal to an oracle | `REJOIN_WORLDS=2000 cargo test --all-features --test model` |
 //! | **broken rules**: each rule of the design broken by one line, under `--cfg rejoin_faults` | the worlds notice every one | `RUSTFLAGS="--cfg rejoin_faults" cargo test --release --features sim --test faults -- --nocapture` |
+//! | **forks**: stores copied, put back and run beside each other so that none can notice | nothing lost, nothing back, nothing counted twice, after each meeting | `REJOIN_FORKS=20000 cargo test --features sim --test forks` |
 //! | **laws** of each type: 14 types, 10,000 histories each, the same ones each time | merging is idempotent, commutative, associative; a delta does what the mutation did; one spelling | `cargo test --lib crdt::` |
 //! | **store and plain values**: one history in both | the same items at every replica after every step | `cargo test --all-features --test equivalence` |
 //! | **liars**: peers that lie in vectors, digests, dots and names | a typed error, a sound store, honest peers become equal | `cargo test --all-features --test liars --test hostile` |
 //! | **bytes**: seven fuzz targets, for a moment and without a fuzzer | no panic, bounded memory, an honest peer still syncs | `REJOIN_ROUNDS=100000 cargo test --all-features --test fuzz` |
 //! | **flipped bits** in closed and in crashed files | right data, or an error that names the place | `cargo run --release --example flips 100000` |
 //! | **power cuts** above a block device that tears and loses what was not synced | all that was acknowledged is there, the store opens and is sound | `REJOIN_TEST_CUTS=50000 cargo test --release --lib power_cuts` |
-//! | **kills**: `kill -9` of the real binary in an import or a sync, in both roles | as above, and what was not acknowledged is there whole or not at all | `REJOIN_KILLS=500 cargo test --all-features --test kills` |
+//! | **kills**: `kill -9` of the real binary in an import, a sync in both roles, a compaction, a recovery | as above, and what was not acknowledged is there whole or not at all | `REJOIN_KILLS=500 cargo test --all-features --test kills` |
 //! | **formats**: golden bytes of frames, rows, places and a whole store | they are read for ever | `cargo test --all-features --test vectors --test frames` |
 //! | **cost** of a session, shape by shape | a dearer one is a red diff | `cargo test --all-features --test cost` |
 //! | **WebAssembly**: 200 histories played by node and natively | equal roots, frames and values, to the byte | `.ci/run`, step *the same roots in WebAssembly*; `REJOIN_WASM_SEEDS` for more |

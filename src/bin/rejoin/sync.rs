@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rejoin::net::{NetOptions, SyncError, sync_url};
 use rejoin::session::{Report, Scope, Session, SessionOptions};
-use rejoin::space::MassRemoval;
+use rejoin::space::{Fork, MassRemoval};
 use rejoin::{Error, Store};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
@@ -134,6 +134,19 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
             })
         })
         .collect();
+    let forks: Vec<Value> = report
+        .forks
+        .iter()
+        .map(|fork| {
+            json!({
+                "space": text::json(fork.space.as_bytes()),
+                "replica": fork.replica.to_string(),
+                "after": fork.after.get(),
+                "renamed": fork.renamed.map(|replica| replica.to_string()),
+                "writes_as": fork.writes_as.map(|replica| replica.to_string()),
+            })
+        })
+        .collect();
     let mut json = json!({
         "peer": report.peer.map(|peer| peer.to_string()),
         "spaces": report.spaces.len(),
@@ -148,6 +161,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         "removals_received": report.removals_received,
         "repaired": report.repaired,
         "kept": report.kept,
+        "forks": forks,
         "root": root,
         "converged": converged,
         "each": each,
@@ -156,6 +170,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         json.insert("error".to_owned(), error.into());
     }
     out.result(&json, line(report))?;
+    report.forks.iter().for_each(|fork| note(format_args!("{}", fork_text(fork))));
     for space in report.spaces.iter().filter(|space| space.not_taken) {
         note(format_args!(
             "space {:?}: the side that only receives has more, which was not taken",
@@ -177,6 +192,21 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
     let whys =
         if whys.is_empty() { "the session did not run to its end".into() } else { whys.join("; ") };
     Err(Failure::new(format_args!("not proven equal: {whys}; sync again")))
+}
+
+/// What was found under a name, in a line.
+fn fork_text(fork: &Fork) -> String {
+    let Fork { space, replica, after, renamed, writes_as, .. } = fork;
+    let found = match renamed {
+        Some(to) => format!(
+            "a copy of {replica} went on beside it: what is held here of one of the two after its event {after} goes on as {to}"
+        ),
+        None => format!(
+            "this store was put back, and others know events of {replica} after {after} that it has forgotten"
+        ),
+    };
+    let own = writes_as.map(|own| format!("; this store writes as {own} from now on"));
+    format!("space {space:?}: {found}{}", own.unwrap_or_default())
 }
 
 /// What a session did, in a line.
