@@ -74,6 +74,8 @@ pub(crate) struct GivesWay {
     after: Seq,
     /// The tag of the first event after that, if there is any.
     tag: Option<Tag>,
+    /// Whether nobody else has any of it, and so its tag does not matter.
+    alone: bool,
 }
 
 /// What comes of laying histories side by side.
@@ -185,21 +187,28 @@ impl Space {
             let History { origin, top, ref stretches } = *mine;
             match parting((stretches, top), (&theirs.stretches, theirs.top)) {
                 Parting::None if origin == own && theirs.top > top => {
-                    parted.here.push(GivesWay { origin, after: seen.get(origin), tag: None });
+                    parted.here.push(GivesWay {
+                        origin,
+                        after: seen.get(origin),
+                        tag: None,
+                        alone: false,
+                    });
                 }
                 Parting::None if theirs.top > top => parted.news.push(theirs.clone()),
                 Parting::None => {}
-                // What is known and was not taken has nothing to give up.
-                Parting::After { seq, .. } if seen.get(origin) <= seq => parted.there.push(origin),
+                // What is known and was not taken has nothing to give up but being known.
+                Parting::After { seq, left_gives_way, .. } if seen.get(origin) <= seq => {
+                    match left_gives_way {
+                        true => parted.news.push(theirs.clone()),
+                        false => parted.there.push(origin),
+                    }
+                }
                 Parting::After { seq, left_gives_way, tag } => {
                     // Nobody else has it: so it costs nobody else anything.
                     let alone = unshown == Some(Dot::new(origin, seq.next()));
-                    if alone {
-                        let tag = Some(self.store.shared.tag);
-                        parted.here.push(GivesWay { origin, after: seq, tag });
-                        parted.news.push(theirs.clone());
-                    } else if left_gives_way {
-                        parted.here.push(GivesWay { origin, after: seq, tag: Some(tag) });
+                    if alone || left_gives_way {
+                        let tag = Some(if alone { self.store.shared.tag } else { tag });
+                        parted.here.push(GivesWay { origin, after: seq, tag, alone });
                         parted.news.push(theirs.clone());
                     } else {
                         parted.there.push(origin);
@@ -211,19 +220,30 @@ impl Space {
     }
 
     /// Gives way, and notes what goes on under the names, in one commit; sessions about this
-    /// space that are under way end.
+    /// space that are under way end. Nothing where another session has meanwhile shown what
+    /// nobody else had.
     ///
     /// # Errors
     /// The storage failed, or the space changed its generation since this one: nothing has changed.
-    pub(crate) fn give_way(&self, generation: u64, parted: &Parted) -> Result<Vec<Fork>, Error> {
+    pub(crate) fn give_way(
+        &self,
+        generation: u64,
+        parted: &Parted,
+    ) -> Result<Option<Vec<Fork>>, Error> {
         let mut guard = self.store.shared.writer()?;
         self.check_generation(generation)?;
+        let unshown = self.unshown()?;
+        let shown =
+            |way: &GivesWay| way.alone && unshown != Some(Dot::new(way.origin, way.after.next()));
+        if parted.here.iter().any(shown) {
+            return Ok(None);
+        }
         let (own, tag) = (self.replica(), self.store.shared.tag);
         let mut forks = Vec::new();
         let mut replica = own;
         self.in_batch::<(), Error>(&mut guard, Durability::Immediate, |mut batch| {
             batch.clear_staging()?;
-            for &GivesWay { origin, after, tag: first } in &parted.here {
+            for &GivesWay { origin, after, tag: first, .. } in &parted.here {
                 let renamed = first.map(|tag| forked(after.next(), tag));
                 if let Some(to) = renamed {
                     batch.rename(Renaming { origin, after, to })?;
@@ -244,6 +264,6 @@ impl Space {
             Ok(((), Some(batch)))
         })?;
         self.shared.begin_anew(replica);
-        Ok(forks)
+        Ok(Some(forks))
     }
 }

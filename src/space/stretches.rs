@@ -113,16 +113,20 @@ impl Batch<'_> {
         self.rows.put(Table::Vectors, &stretch_key(self.space, first), tag.as_bytes())
     }
 
-    /// Notes what is known of a replica's stretches, up to a seq.
+    /// Notes what is known of a replica's stretches, up to a seq, in place of what was before.
     pub(super) fn know_stretches(
         &mut self,
         replica: ReplicaId,
         stretches: &[(Seq, Tag)],
         upto: Seq,
     ) -> Result<(), StorageError> {
-        let beyond = stretches.iter().filter(|(first, _)| *first > self.seen(replica));
-        for (first, tag) in beyond.copied().collect::<Vec<_>>() {
-            self.put_stretch(Dot::new(replica, first), tag)?;
+        let from = self.seen(replica).next();
+        let before = read_stretches(self.rows, self.space, replica, (from, Seq::MAX))?;
+        for (first, _) in before {
+            self.rows.delete(Table::Vectors, &stretch_key(self.space, Dot::new(replica, first)))?;
+        }
+        for (first, tag) in stretches.iter().filter(|(first, _)| *first >= from) {
+            self.put_stretch(Dot::new(replica, *first), *tag)?;
         }
         let key = vector_key(self.space, Which::Known, replica);
         self.rows.put(Table::Vectors, &key, &upto.get().to_be_bytes())

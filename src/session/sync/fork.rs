@@ -120,9 +120,13 @@ impl SpaceSync {
     fn give_way(&mut self, parted: &Parted, around: &mut Around<'_>) -> Result<(), Error> {
         // What is staged from the peer goes with the names.
         self.incoming = None;
-        let forks = self.space.give_way(self.generation, parted)?;
-        around.report.forks.extend(forks);
-        self.give_up(around, Why::Renamed);
+        match self.space.give_way(self.generation, parted)? {
+            Some(forks) => {
+                around.report.forks.extend(forks);
+                self.give_up(around, Why::Renamed);
+            }
+            None => self.give_up(around, Why::Unfinished),
+        }
         Ok(())
     }
 }
