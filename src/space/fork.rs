@@ -26,6 +26,9 @@
 //! - Copies of a *running* process (a machine resumed twice from one image of its memory): both
 //!   go on under one tag. Where both contents of a dot live, the session ends as
 //!   [`Diverged`](crate::session::Why::Diverged).
+//! - A line that is cut after a name gave way and before what goes on under it came: a replica
+//!   that knew of neither may then hold the same events under both names, and a counter count
+//!   them twice, until it meets that other history.
 //! - A counter of which two copies have each added up rows from before they parted, which both do
 //!   once there are more than eight: what these rows held counts twice then.
 

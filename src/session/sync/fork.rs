@@ -109,10 +109,15 @@ impl SpaceSync {
         if !parted.here.is_empty() || parted.there.is_empty() && !parted.news.is_empty() {
             return self.give_way(&parted, around);
         }
-        if parted.there.is_empty() || self.histories_shown {
+        if self.histories_shown {
             // They fit, or the peer does not do its part.
             self.give_up(around, Why::Forked);
             return Ok(());
+        }
+        if parted.there.is_empty() {
+            // The peer suspected what only goes on beyond what it knows.
+            let origins: Vec<_> = histories.iter().map(|history| history.origin).collect();
+            return self.show_histories(&origins);
         }
         self.show_histories(&parted.there)
     }
