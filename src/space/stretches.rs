@@ -150,22 +150,30 @@ impl Batch<'_> {
         vector: &VersionVector,
         told: &VersionVector,
     ) -> Result<bool, StorageError> {
+        let mut rest = stretches;
         for (replica, top) in vector.iter() {
+            let (of, after) =
+                rest.split_at(rest.partition_point(|(first, _)| first.replica <= replica));
+            rest = after;
             let (from, seen) = (told.get(replica).next(), self.seen(replica));
             let here = read_stretches(self.rows, self.space, replica, (from, top))?;
-            let mut come = stretches.iter().filter(|(first, _)| first.replica == replica);
             let comes = |(first, tag): &(Seq, Tag)| {
-                stretches.binary_search(&(Dot::new(replica, *first), *tag)).is_ok()
+                of.binary_search(&(Dot::new(replica, *first), *tag)).is_ok()
             };
             let is_here = |(first, tag): &(Dot, Tag)| {
-                first.seq < from || first.seq > seen || here.contains(&(first.seq, *tag))
+                first.seq < from
+                    || first.seq > seen
+                    || here.binary_search(&(first.seq, *tag)).is_ok()
             };
-            if !(here.iter().all(comes) && come.all(is_here)) {
+            if !(here.iter().all(comes) && of.iter().all(is_here)) {
                 return Ok(false);
             }
         }
         for (first, tag) in stretches {
-            self.put_stretch(*first, *tag)?;
+            // What made the events that are here is no longer the peer's to say.
+            if first.seq > self.seen(first.replica) {
+                self.put_stretch(*first, *tag)?;
+            }
         }
         Ok(true)
     }
