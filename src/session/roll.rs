@@ -257,6 +257,8 @@ impl Roll {
         if !names.iter().all(|name| scope.is_some_and(|scope| scope.contains(name))) {
             return Err(protocol("a space that the session is not about"));
         }
+        // One that is to be opened once more is opened by the side that did before.
+        names.retain(|name| !self.to_come.contains_key(name));
         names.extend(core::mem::take(&mut self.to_open));
         names.sort_unstable_by(|a, b| b.cmp(a));
         names.dedup();

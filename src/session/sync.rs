@@ -107,6 +107,7 @@ pub(super) struct SpaceSync {
     /// What the peer knows this side to have seen.
     told: VersionVector,
     asked_histories: bool,
+    asked_back: bool,
     histories_shown: bool,
     /// Whether the session knows that the space is to be opened once more.
     again: bool,
@@ -174,6 +175,7 @@ impl SpaceSync {
             mine_tagged: TaggedVector::new(),
             told: VersionVector::new(),
             asked_histories: false,
+            asked_back: false,
             histories_shown: false,
             again: false,
             offered: None,

@@ -77,6 +77,9 @@ impl SpaceSync {
         }
         let alone = self.space.unshown()?;
         if !back && alone.is_some_and(|first| origins.contains(&first.replica)) {
+            if core::mem::replace(&mut self.asked_back, true) {
+                return Err(protocol("histories asked for twice"));
+            }
             self.ask(origins, true);
             return Ok(());
         }
