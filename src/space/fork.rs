@@ -26,12 +26,10 @@
 //! - Copies of a *running* process (a machine resumed twice from one image of its memory): both
 //!   go on under one tag. Where both contents of a dot live, the session ends as
 //!   [`Diverged`](crate::session::Why::Diverged).
-//! - A line that is cut after a name gave way and before what goes on under it came: a replica
-//!   that knew of neither may then hold the same events under both names, and a counter count
-//!   them twice, until it meets that other history.
 //! - A counter of which two copies have each added up rows from before they parted, which both do
 //!   once there are more than eight: what these rows held counts twice then.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use super::batch::Renaming;
@@ -77,8 +75,6 @@ pub(crate) struct GivesWay {
     after: Seq,
     /// The tag of the first event after that, if there is any.
     tag: Option<Tag>,
-    /// Whether nobody else has any of it, and so its tag does not matter.
-    alone: bool,
 }
 
 /// What comes of laying histories side by side.
@@ -190,28 +186,21 @@ impl Space {
             let History { origin, top, ref stretches } = *mine;
             match parting((stretches, top), (&theirs.stretches, theirs.top)) {
                 Parting::None if origin == own && theirs.top > top => {
-                    parted.here.push(GivesWay {
-                        origin,
-                        after: seen.get(origin),
-                        tag: None,
-                        alone: false,
-                    });
+                    parted.here.push(GivesWay { origin, after: seen.get(origin), tag: None });
                 }
                 Parting::None if theirs.top > top => parted.news.push(theirs.clone()),
                 Parting::None => {}
-                // What is known and was not taken has nothing to give up but being known.
-                Parting::After { seq, left_gives_way, .. } if seen.get(origin) <= seq => {
-                    match left_gives_way {
-                        true => parted.news.push(theirs.clone()),
-                        false => parted.there.push(origin),
-                    }
-                }
+                // What is known and was not taken has nothing to give up.
+                Parting::After { seq, .. } if seen.get(origin) <= seq => parted.there.push(origin),
                 Parting::After { seq, left_gives_way, tag } => {
                     // Nobody else has it: so it costs nobody else anything.
                     let alone = unshown == Some(Dot::new(origin, seq.next()));
-                    if alone || left_gives_way {
-                        let tag = Some(if alone { self.store.shared.tag } else { tag });
-                        parted.here.push(GivesWay { origin, after: seq, tag, alone });
+                    if alone {
+                        let tag = Some(self.store.shared.tag);
+                        parted.here.push(GivesWay { origin, after: seq, tag });
+                        parted.news.push(theirs.clone());
+                    } else if left_gives_way {
+                        parted.here.push(GivesWay { origin, after: seq, tag: Some(tag) });
                         parted.news.push(theirs.clone());
                     } else {
                         parted.there.push(origin);
@@ -223,34 +212,31 @@ impl Space {
     }
 
     /// Gives way, and notes what goes on under the names, in one commit; sessions about this
-    /// space that are under way end. Nothing where another session has meanwhile shown what
-    /// nobody else had.
+    /// space that are under way end.
     ///
     /// # Errors
     /// The storage failed, or the space changed its generation since this one: nothing has changed.
-    pub(crate) fn give_way(
-        &self,
-        generation: u64,
-        parted: &Parted,
-    ) -> Result<Option<Vec<Fork>>, Error> {
+    pub(crate) fn give_way(&self, generation: u64, parted: &Parted) -> Result<Vec<Fork>, Error> {
         let mut guard = self.store.shared.writer()?;
         self.check_generation(generation)?;
-        let unshown = self.unshown()?;
-        let shown =
-            |way: &GivesWay| way.alone && unshown != Some(Dot::new(way.origin, way.after.next()));
-        if parted.here.iter().any(shown) {
-            return Ok(None);
-        }
         let (own, tag) = (self.replica(), self.store.shared.tag);
         let mut forks = Vec::new();
         let mut replica = own;
         self.in_batch::<(), Error>(&mut guard, Durability::Immediate, |mut batch| {
             batch.clear_staging()?;
-            for &GivesWay { origin, after, tag: first, .. } in &parted.here {
-                let renamed = first.map(|tag| forked(after.next(), tag));
-                if let Some(to) = renamed {
-                    batch.rename(Renaming { origin, after, to })?;
-                }
+            let name = |gives: &GivesWay| gives.tag.map(|tag| forked(gives.after.next(), tag));
+            let mut renamings: Vec<Renaming> = Vec::new();
+            for gives in &parted.here {
+                let GivesWay { origin, after, .. } = *gives;
+                renamings.extend(name(gives).map(|to| Renaming { origin, after, to }));
+            }
+            // What is given a name here gives it up, if it must, when the space is opened again.
+            let given: BTreeSet<_> = renamings.iter().map(|renaming| renaming.to).collect();
+            renamings.retain(|renaming| !given.contains(&renaming.origin));
+            batch.rename(&renamings)?;
+            for gives in parted.here.iter().filter(|gives| !given.contains(&gives.origin)) {
+                let GivesWay { origin, after, .. } = *gives;
+                let renamed = name(gives);
                 let writes_as = if origin == own {
                     use_up_name(batch.rows, self.name(), tag)?;
                     replica = name_in(batch.rows, self.store.replica(), self.name())?;
@@ -267,6 +253,6 @@ impl Space {
             Ok(((), Some(batch)))
         })?;
         self.shared.begin_anew(replica);
-        Ok(Some(forks))
+        Ok(forks)
     }
 }

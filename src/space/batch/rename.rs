@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Batch;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::limits;
 use crate::space::rows::{
     PASS_ROWS, Pair, Removal, Run, Which, after, batch, corrupt, dot_key, dot_of_key, entry_value,
     item_key, item_value, space_key, split_dot_value, split_item_value, vector_key,
@@ -21,18 +22,26 @@ pub(in crate::space) struct Renaming {
 }
 
 impl Renaming {
-    fn concerns(&self, dot: Dot) -> bool {
-        dot.replica == self.origin && dot.seq > self.after
+    /// The one of these, ascending by origin, that concerns a dot.
+    fn of(renamings: &[Self], dot: Dot) -> Option<&Self> {
+        let at = renamings.binary_search_by(|renaming| renaming.origin.cmp(&dot.replica)).ok()?;
+        renamings.get(at).filter(|renaming| dot.seq > renaming.after)
     }
 
-    /// A past that names what is renamed by the name it gets; nothing where it names none.
-    fn past(&self, past: &VersionVector) -> Option<VersionVector> {
-        let seq = past.get(self.origin);
-        (seq > self.after).then(|| {
-            let mut renamed = self.lower(past);
-            renamed.advance(Dot::new(self.to, seq));
-            renamed
-        })
+    /// A past that names what is renamed by the names it gets; nothing where it names none.
+    fn past(renamings: &[Self], past: &VersionVector) -> Option<VersionVector> {
+        let mut renamed: Option<VersionVector> = None;
+        for (origin, seq) in past.iter() {
+            let Some(renaming) = Self::of(renamings, Dot::new(origin, seq)) else { continue };
+            let vector = renaming.lower(renamed.as_ref().unwrap_or(past));
+            let vector = renamed.insert(vector);
+            vector.advance(Dot::new(renaming.to, seq));
+            if vector.len() > limits::REMOVAL_ORIGINS {
+                // No chunk brings more. What is left out, a proof finds.
+                *vector = vector.iter().filter(|entry| entry.0 != origin).collect();
+            }
+        }
+        renamed
     }
 
     /// A vector that has seen nothing of what is renamed, and all else that this one has.
@@ -45,20 +54,58 @@ impl Renaming {
         VersionVector::from_sorted(entries).unwrap_or_default()
     }
 
-    fn of_removal(&self, dot: Dot, removal: &Removal) -> bool {
-        self.concerns(dot)
+    fn of_removal(renamings: &[Self], dot: Dot, removal: &Removal) -> bool {
+        let concerns = |dot| Self::of(renamings, dot).is_some();
+        concerns(dot)
             || match removal {
-                Removal::Dots(dots) => dots.iter().any(|dot| self.concerns(*dot)),
-                Removal::Prefix { past, .. } => past.get(self.origin) > self.after,
+                Removal::Dots(dots) => dots.iter().any(|dot| concerns(*dot)),
+                Removal::Prefix { past, .. } => {
+                    past.iter().any(|(origin, seq)| concerns(Dot::new(origin, seq)))
+                }
             }
     }
 }
 
 impl Batch<'_> {
-    /// Gives events that are seen here another name, where they stand and where others name
+    /// Gives events that are seen here other names, where they stand and where others name
     /// them as replaced, and forgets removal records that speak of them: what these say, the
-    /// next walk finds. Nothing may be staged. Goes through all dots of the space.
-    pub(in crate::space) fn rename(&mut self, renaming: Renaming) -> Result<(), StorageError> {
+    /// next walk finds. Nothing may be staged, and the batch not have changed anything yet; one
+    /// renaming of an origin, ascending by these, and none of a name that another one gives.
+    /// Goes through all dots of the space once.
+    pub(in crate::space) fn rename(&mut self, renamings: &[Renaming]) -> Result<(), StorageError> {
+        for renaming in renamings {
+            self.rename_events(renamings, *renaming)?;
+        }
+        if renamings.is_empty() {
+            return Ok(());
+        }
+        self.each_of_space(Table::Dots, |b, (key, row)| {
+            let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
+            if !split_dot_value(row).map_err(|e| corrupt(Table::Dots, key, e))?.has_past {
+                return Ok(());
+            }
+            let (place, past, payload) = b.item_of(dot, row)?;
+            let Some(past) = Renaming::past(renamings, &past) else { return Ok(()) };
+            let key = item_key(b.space, &place, Some(dot));
+            b.rows.put(Table::Items, &key, &item_value(&past, &payload))
+        })?;
+        self.each_of_space(Table::Removals, |b, (key, row)| {
+            let dot = dot_of_key(key).map_err(|e| corrupt(Table::Removals, key, e))?;
+            let removal = Removal::from_row(row).map_err(|e| corrupt(Table::Removals, key, e))?;
+            if Renaming::of_removal(renamings, dot, &removal) {
+                b.rows.delete(Table::Removals, key)?;
+                let bytes = (key.len() + row.len()) as u64;
+                b.state.log_bytes = b.state.log_bytes.saturating_sub(bytes);
+            }
+            Ok(())
+        })
+    }
+
+    fn rename_events(
+        &mut self,
+        renamings: &[Renaming],
+        renaming: Renaming,
+    ) -> Result<(), StorageError> {
         let Renaming { origin, after, to } = renaming;
         let (top, had) = (self.seen(origin), self.seen(to));
         self.rename_stretches(renaming)?;
@@ -74,28 +121,8 @@ impl Batch<'_> {
             if dot.seq <= had {
                 return Ok(()); // it came from elsewhere under the new name, and may have gone
             }
-            let past = renaming.past(&past).unwrap_or(past);
+            let past = Renaming::past(renamings, &past).unwrap_or(past);
             b.insert_item(Dot::new(to, dot.seq), &place, &past, &payload)
-        })?;
-        self.each_of_space(Table::Dots, |b, (key, row)| {
-            let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
-            if !split_dot_value(row).map_err(|e| corrupt(Table::Dots, key, e))?.has_past {
-                return Ok(());
-            }
-            let (place, past, payload) = b.item_of(dot, row)?;
-            let Some(past) = renaming.past(&past) else { return Ok(()) };
-            let key = item_key(b.space, &place, Some(dot));
-            b.rows.put(Table::Items, &key, &item_value(&past, &payload))
-        })?;
-        self.each_of_space(Table::Removals, |b, (key, row)| {
-            let dot = dot_of_key(key).map_err(|e| corrupt(Table::Removals, key, e))?;
-            let removal = Removal::from_row(row).map_err(|e| corrupt(Table::Removals, key, e))?;
-            if renaming.of_removal(dot, &removal) {
-                b.rows.delete(Table::Removals, key)?;
-                let bytes = (key.len() + row.len()) as u64;
-                b.state.log_bytes = b.state.log_bytes.saturating_sub(bytes);
-            }
-            Ok(())
         })?;
         self.base = Arc::new(renaming.lower(&self.base));
         let key = vector_key(self.space, Which::Seen, origin);
