@@ -32,6 +32,18 @@ impl Tag {
         &self.0
     }
 
+    /// The tag of what an opening with this one makes under a name: of two names each has its
+    /// own, so that a tag and a seq name one event.
+    #[must_use]
+    pub fn under(self, name: ReplicaId) -> Self {
+        if self == Self::UNKNOWN {
+            return self;
+        }
+        let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 tag under a name");
+        hasher.update(&self.0).update(name.as_bytes());
+        Self(hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default())
+    }
+
     /// Whether two events of one seq may be the same: their tags are equal, or one is not known.
     #[must_use]
     pub fn agrees(self, other: Self) -> bool {

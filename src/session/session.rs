@@ -260,14 +260,15 @@ impl Session {
 
     /// Begins with spaces that the peer opened, as far as there is room for them.
     fn admit(&mut self, now_ms: u64) -> Result<(), Error> {
-        let Some(peer) = &self.peer else { return Ok(()) };
-        while let Some(Arrival { id, name, standing }) = self.arrivals.next() {
+        while let Some(peer) = &self.peer
+            && let Some(Arrival { id, name, standing }) = self.arrivals.next()
+        {
             let space = self.store.space(&name)?;
             let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
             let sync = SpaceSync::answer(id, space, &standing, &mut around)?;
             self.arrivals.note(id, sync.replicas());
             self.spaces.insert(id, sync);
-            self.ready.push_back(id);
+            self.with_space(id, now_ms, |_, _| Ok(()))?;
         }
         Ok(())
     }
@@ -282,7 +283,7 @@ impl Session {
         let Some(sync) = self.spaces.get_mut(&id) else { return Ok(()) };
         let under_way = self.under_way;
         let mut around = Around::new(now_ms, peer, &mut self.report, &mut self.under_way);
-        let worked = work(sync, &mut around);
+        let worked = work(sync, &mut around).and_then(|()| sync.follow(&mut around));
         sync.unless_dropped(worked, &mut around)?;
         if sync.is_to_open_again() {
             let name = sync.name().to_owned();

@@ -35,7 +35,7 @@ use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError, UsageError};
 use crate::faults::fault;
-use crate::space::{Held, Incoming, Outgoing, Space, VectorHash};
+use crate::space::{Held, Incoming, Outgoing, Parted, Space, VectorHash};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -108,6 +108,8 @@ pub(super) struct SpaceSync {
     told: VersionVector,
     asked_histories: bool,
     asked_back: bool,
+    /// What is to give way here before anything goes.
+    gives_way: Option<Parted>,
     histories_shown: bool,
     /// Whether the session knows that the space is to be opened once more.
     again: bool,
@@ -176,6 +178,7 @@ impl SpaceSync {
             told: VersionVector::new(),
             asked_histories: false,
             asked_back: false,
+            gives_way: None,
             histories_shown: false,
             again: false,
             offered: None,

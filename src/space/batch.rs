@@ -279,13 +279,13 @@ impl<'t> Batch<'t> {
         made.retain(|_| !fault!(NoTags));
         let tagged = self.tagged;
         for first in made.iter().filter(|first| tagged != Some(first.replica)) {
-            self.begin_stretch(*first, self.tag)?;
+            self.begin_stretch(*first, self.tag.under(first.replica))?;
         }
         for (replica, seq) in self.risen.iter() {
             debug_assert!(seq > self.base.get(replica), "a vector only rises");
             let key = vector_key(self.space, Which::Seen, replica);
             let tag = match made.iter().any(|first| first.replica == replica) {
-                true => self.tag,
+                true => self.tag.under(replica),
                 false => tag_at(self.rows, self.space, Dot::new(replica, seq))?,
             };
             self.rows.put(Table::Vectors, &key, &entry_value(seq, tag))?;

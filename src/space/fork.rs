@@ -15,9 +15,10 @@
 //! histories are laid side by side; they are equal up to where their stretches part. One of
 //! the two gives way ([`parting`]): whoever holds it gives what it has beyond that another
 //! name, made of the first tag of its own, so that all who hold it come to the same dots. The
-//! two are then events of two origins, and nothing of either is lost. It also notes what goes on
-//! under the old name, before it takes it: should it meet, in between, another who holds what
-//! gave way, that one has to give way too, or both would hold it under two names.
+//! two are then events of two origins, and nothing of either is lost. Whoever still holds such
+//! events under the old name, and meets one that has seen any under the new, gives way too before
+//! anything goes: else both would hold them under two names. Names made so can be told from others,
+//! and show of which events they were made.
 //!
 //! An origin that gives way itself writes under a fresh name from then on, and so does one
 //! that meets what it made and has forgotten: it was put back, and wrote nothing since.
@@ -36,8 +37,10 @@ use super::batch::Renaming;
 use super::dropping::{name_in, use_up_name};
 use super::rows::read_tagged;
 use super::space::Space;
-use super::stretches::{known_upto, read_stretches, stretch_at, tag_at};
-use crate::causal::{Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedVector, parting};
+use super::stretches::{read_stretches, stretch_at, tag_at};
+use crate::causal::{
+    Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedEntry, TaggedVector, parting,
+};
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::Durability;
@@ -82,19 +85,33 @@ pub(crate) struct GivesWay {
 pub(crate) struct Parted {
     /// What gives way here.
     pub(crate) here: Vec<GivesWay>,
-    /// Histories that go on under their names, and go beyond what was known here.
-    pub(crate) news: Vec<History>,
     /// Of which origins something must give way at the peer.
     pub(crate) there: Vec<ReplicaId>,
 }
 
 /// The name under which events go on that begin with this one and gave up theirs. Made of
 /// nothing else, so that it does not depend on whom else one met before.
-fn forked(first: Seq, tag: Tag) -> ReplicaId {
+pub(super) fn forked(first: Seq, tag: Tag) -> ReplicaId {
     let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 fork");
     hasher.update(tag.as_bytes()).update(&first.get().to_be_bytes());
     let hash = hasher.finalize();
-    ReplicaId::from_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+    let mut id = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+    mark(&mut id);
+    ReplicaId::from_bytes(id)
+}
+
+/// Marks an id as one that was made of the first event of a fork.
+fn mark(id: &mut [u8; 16]) {
+    let [made @ .., a, b, c, d] = id;
+    let hash = blake3::derive_key("rejoin 2026 mark of a fork", made);
+    let [first, second, third, fourth, ..] = hash;
+    (*a, *b, *c, *d) = (first, second, third, fourth);
+}
+
+fn is_forked(replica: ReplicaId) -> bool {
+    let mut id = *replica.as_bytes();
+    mark(&mut id);
+    id == *replica.as_bytes()
 }
 
 impl Space {
@@ -123,16 +140,10 @@ impl Space {
                         tag.agrees(tag_at(&*snapshot.rows, space, Dot::new(origin, seq))?)
                     }
                 },
-                // Whoever has seen more finds out; but where the name has forked before, what
-                // goes on under it is known.
-                core::cmp::Ordering::Greater if origin != own => match snapshot.space {
-                    Some(space) if known_upto(&*snapshot.rows, space, origin)? > top => {
-                        tag.agrees(tag_at(&*snapshot.rows, space, Dot::new(origin, seq))?)
-                    }
-                    _ => true,
-                },
+                // Whoever has seen more finds out.
+                core::cmp::Ordering::Greater if origin != own => true,
                 core::cmp::Ordering::Greater => {
-                    let impossible = tag == Tag::UNKNOWN || tag == self.store.shared.tag;
+                    let impossible = tag == Tag::UNKNOWN || tag == self.store.shared.tag.under(own);
                     if impossible && !fault!(OwnFutureTaken) {
                         let theirs = Dot::new(own, seq);
                         return Err(PeerError::OwnFuture { theirs, own: top.get() }.into());
@@ -155,7 +166,6 @@ impl Space {
             let Some(space) = snapshot.space else {
                 return Ok(History { origin, top, stretches: Vec::new() });
             };
-            let top = top.max(known_upto(&*snapshot.rows, space, origin)?);
             let stretches = read_stretches(&*snapshot.rows, space, origin, (Seq::FIRST, top))?;
             Ok(History { origin, top, stretches })
         };
@@ -171,8 +181,30 @@ impl Space {
         let stretch = stretch_at(&*snapshot.rows, space, newest)?;
         let shown = Seq::new(self.shared.shown.load(Ordering::SeqCst));
         Ok(stretch
-            .filter(|(first, tag)| *tag == self.store.shared.tag && *first > shown)
+            .filter(|(first, tag)| *tag == self.store.shared.tag.under(own) && *first > shown)
             .map(|(first, _)| Dot::new(own, first)))
+    }
+
+    /// What has given way elsewhere, as the peer's vector shows, and not here: it has seen
+    /// events under the name that these get.
+    pub(crate) fn given_up(&self, theirs: &TaggedVector) -> Result<Parted, Error> {
+        let snapshot = self.snapshot()?;
+        let Some(space) = snapshot.space else { return Ok(Parted::default()) };
+        let new = |entry: &TaggedEntry| snapshot.vector.get(entry.0).is_zero();
+        let names: BTreeSet<ReplicaId> =
+            theirs.iter().filter(new).map(|entry| entry.0).filter(|id| is_forked(*id)).collect();
+        let mut here = Vec::new();
+        if names.is_empty() {
+            return Ok(Parted::default());
+        }
+        for (origin, top) in snapshot.vector.iter() {
+            let stretches = read_stretches(&*snapshot.rows, space, origin, (Seq::FIRST, top))?;
+            let gone = stretches.iter().find(|(first, tag)| names.contains(&forked(*first, *tag)));
+            here.extend(gone.map(|(first, tag)| {
+                GivesWay { origin, after: first.prev(), tag: Some(*tag) }
+            }));
+        }
+        Ok(Parted { here, there: Vec::new() })
     }
 
     /// Lays the peer's histories beside those known here.
@@ -181,27 +213,19 @@ impl Space {
         let own = self.replica();
         let unshown = self.unshown()?;
         let mut parted = Parted::default();
-        let seen = self.snapshot()?.vector;
         for (mine, theirs) in self.histories(&origins)?.iter().zip(theirs) {
             let History { origin, top, ref stretches } = *mine;
             match parting((stretches, top), (&theirs.stretches, theirs.top)) {
                 Parting::None if origin == own && theirs.top > top => {
-                    parted.here.push(GivesWay { origin, after: seen.get(origin), tag: None });
+                    parted.here.push(GivesWay { origin, after: top, tag: None });
                 }
-                Parting::None if theirs.top > top => parted.news.push(theirs.clone()),
                 Parting::None => {}
-                // What is known and was not taken has nothing to give up.
-                Parting::After { seq, .. } if seen.get(origin) <= seq => parted.there.push(origin),
                 Parting::After { seq, left_gives_way, tag } => {
                     // Nobody else has it: so it costs nobody else anything.
                     let alone = unshown == Some(Dot::new(origin, seq.next()));
-                    if alone {
-                        let tag = Some(self.store.shared.tag);
-                        parted.here.push(GivesWay { origin, after: seq, tag });
-                        parted.news.push(theirs.clone());
-                    } else if left_gives_way {
+                    let tag = if alone { self.store.shared.tag.under(own) } else { tag };
+                    if alone || left_gives_way {
                         parted.here.push(GivesWay { origin, after: seq, tag: Some(tag) });
-                        parted.news.push(theirs.clone());
                     } else {
                         parted.there.push(origin);
                     }
@@ -211,8 +235,7 @@ impl Space {
         Ok(parted)
     }
 
-    /// Gives way, and notes what goes on under the names, in one commit; sessions about this
-    /// space that are under way end.
+    /// Gives way, in one commit; sessions about this space that are under way end.
     ///
     /// # Errors
     /// The storage failed, or the space changed its generation since this one: nothing has changed.
@@ -246,9 +269,6 @@ impl Space {
                 };
                 let (space, replica) = (self.name().to_owned(), origin);
                 forks.push(Fork { space, replica, after, renamed, writes_as });
-            }
-            for History { origin, top, stretches } in &parted.news {
-                batch.know_stretches(*origin, stretches, *top)?;
             }
             Ok(((), Some(batch)))
         })?;

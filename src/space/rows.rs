@@ -13,7 +13,6 @@
 //! | vectors | 0 (1), replica | seq (8), tag of that event (8) |
 //! | vectors | 1 (1), replica | up to which seq a delta is staged (8) |
 //! | vectors | 2 (1), replica, first seq of a stretch (8) | its tag (8) |
-//! | vectors | 3 (1), replica | up to which seq its stretches are known (8) |
 //! | states | nothing | a [`State`] |
 
 use std::ops::ControlFlow;
@@ -84,9 +83,6 @@ pub(super) enum Which {
     Staged = 1,
     /// No vector: the stretches of each replica's events ([`Tag`](crate::causal::Tag)).
     Stretches = 2,
-    /// No vector: up to where the stretches of a replica are known, where that is beyond what
-    /// was seen of it.
-    Known = 3,
 }
 
 pub(super) fn vector_key(space: u32, which: Which, replica: ReplicaId) -> Vec<u8> {

@@ -7,7 +7,8 @@
 use std::ops::ControlFlow;
 
 use super::batch::Batch;
-use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of, vector_key};
+use super::fork::forked;
+use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of};
 use crate::causal::{Dot, ReplicaId, Seq, Stretches, Tag, VersionVector};
 use crate::storage::{Order, Read, StorageError, Table};
 
@@ -73,19 +74,6 @@ fn scan_stretches(
     wrong.map_or(Ok(()), Err)
 }
 
-/// Up to which seq the stretches of a replica are known: beyond what was seen of it where its
-/// name forked, and what goes on under it was not taken yet.
-pub(super) fn known_upto(
-    rows: &dyn Read,
-    space: u32,
-    replica: ReplicaId,
-) -> Result<Seq, StorageError> {
-    let key = vector_key(space, Which::Known, replica);
-    let Some(row) = rows.get(Table::Vectors, &key)? else { return Ok(Seq::ZERO) };
-    let seq = row.as_slice().try_into().map(u64::from_be_bytes);
-    seq.map(Seq::new).map_err(|_| corrupt(Table::Vectors, &key, "not a seq"))
-}
-
 /// The tag of an event, as far as it is known.
 pub(super) fn tag_at(rows: &dyn Read, space: u32, dot: Dot) -> Result<Tag, StorageError> {
     Ok(stretch_at(rows, space, dot)?.map_or(Tag::UNKNOWN, |(_, tag)| tag))
@@ -113,25 +101,6 @@ impl Batch<'_> {
         self.rows.put(Table::Vectors, &stretch_key(self.space, first), tag.as_bytes())
     }
 
-    /// Notes what is known of a replica's stretches, up to a seq, in place of what was before.
-    pub(super) fn know_stretches(
-        &mut self,
-        replica: ReplicaId,
-        stretches: &[(Seq, Tag)],
-        upto: Seq,
-    ) -> Result<(), StorageError> {
-        let from = self.seen(replica).next();
-        let before = read_stretches(self.rows, self.space, replica, (from, Seq::MAX))?;
-        for (first, _) in before {
-            self.rows.delete(Table::Vectors, &stretch_key(self.space, Dot::new(replica, first)))?;
-        }
-        for (first, tag) in stretches.iter().filter(|(first, _)| *first >= from) {
-            self.put_stretch(Dot::new(replica, *first), *tag)?;
-        }
-        let key = vector_key(self.space, Which::Known, replica);
-        self.rows.put(Table::Vectors, &key, &upto.get().to_be_bytes())
-    }
-
     /// Begins a stretch of this store's own with an event, unless one with this tag goes on.
     pub(super) fn begin_stretch(&mut self, first: Dot, tag: Tag) -> Result<(), StorageError> {
         match stretch_at(self.rows, self.space, first)? {
@@ -142,8 +111,8 @@ impl Batch<'_> {
 
     /// Takes the stretches that come with a delta which leads to `vector`; whether they go on
     /// from what is here. Where another session moved this replica along beyond `told`, which
-    /// is what the sender knew of it, both must say the same of what lies between; and what
-    /// is known of stretches that were not taken yet must be so.
+    /// is what the sender knew of it, both must say the same of what lies between. Nor may
+    /// they bring under its old name what another session brought under the new.
     pub(super) fn take_stretches(
         &mut self,
         stretches: &[(Dot, Tag)],
@@ -168,6 +137,14 @@ impl Batch<'_> {
             if !(here.iter().all(comes) && of.iter().all(is_here)) {
                 return Ok(false);
             }
+        }
+        let meanwhile = stretches_beyond(self.rows, self.space, &self.base, told)?;
+        let gone = |(first, tag): &(Dot, Tag)| {
+            let name = forked(first.seq, *tag);
+            name != first.replica && self.seen(name).max(vector.get(name)) >= first.seq
+        };
+        if stretches.iter().any(gone) || meanwhile.iter().any(gone) {
+            return Ok(false);
         }
         for (first, tag) in stretches {
             // What made the events that are here is no longer the peer's to say.

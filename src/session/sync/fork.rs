@@ -33,8 +33,9 @@ impl SpaceSync {
         theirs: &TaggedVector,
         around: &mut Around<'_>,
     ) -> Result<bool, Error> {
+        let given_up = self.space.given_up(theirs)?;
         let suspects = self.space.suspects(theirs)?;
-        if suspects.is_empty() {
+        if given_up.here.is_empty() && suspects.is_empty() {
             return Ok(true);
         }
         if self.one_way.either() {
@@ -42,8 +43,21 @@ impl SpaceSync {
             self.give_up(around, Why::Forked);
             return Ok(false);
         }
-        self.ask(suspects, false);
+        if given_up.here.is_empty() {
+            self.ask(suspects, false);
+        } else {
+            self.halt();
+            self.gives_way = Some(given_up);
+        }
         Ok(false)
+    }
+
+    /// Gives up the names that were found to be given up at the peer.
+    pub(in crate::session) fn follow(&mut self, around: &mut Around<'_>) -> Result<(), Error> {
+        match self.gives_way.take().filter(|_| self.end.is_none()) {
+            Some(parted) => self.give_way(&parted, around),
+            None => Ok(()),
+        }
     }
 
     fn ask(&mut self, origins: Vec<ReplicaId>, back: bool) {
@@ -109,7 +123,7 @@ impl SpaceSync {
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
         let parted = self.space.part(histories)?;
-        if !parted.here.is_empty() || parted.there.is_empty() && !parted.news.is_empty() {
+        if !parted.here.is_empty() {
             return self.give_way(&parted, around);
         }
         if self.histories_shown {
