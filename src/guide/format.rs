@@ -114,7 +114,6 @@
 //! | `vectors` | 0 seen (1), replica (16) | seq (8), tag of that event (8) |
 //! | | 1 staged (1), replica (16) | seq (8) |
 //! | | 2 stretches (1), first event (24) | tag of the events from there on (8) |
-//! | | 3 known (1), replica (16) | up to which seq its stretches are known, where that is beyond what was seen (8) |
 //! | `digest` | 0 | root (32) |
 //! | | 1, origin (16), block (8) | a block to be hashed anew: live dots more than when it was (2, highest first, two's complement) |
 //! | | 2, bucket (1) | hash (32) |
@@ -183,7 +182,7 @@
 //!
 //! | tag | message | fields after the number |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), scope, call, credentials as bytes (none yet; at most 4096 are passed over) |
+//! | 1 | hello | `rejoin`, version: 1, replica (16), nonce (16), opening (8), scope, call, credentials as bytes (none yet; at most 4096 are passed over) |
 //! | 2 | opened | none: all spaces that the sender opens are open |
 //! | 3 | open | name as bytes, standing |
 //! | 4 | answer | standing |
@@ -239,12 +238,16 @@
 //!     b"\x00\x01rejoin\x01", // frame 0; tag, magic, version
 //!     replica.as_bytes().as_slice(),
 //!     &[7; 16],       // nonce
-//!     b"\x01\x04main", // scope: the space of this name
-//!     b"\x00",       // each side opens what it has
-//!     b"\x00",       // no extension
 //! ];
-//! let open = b"\x03\x00\x04main"; // tag, number 0, name; then the standing
-//! assert!(frame.starts_with(&[&hello.concat(), open.as_slice()].concat()));
+//! let rest = [
+//!     b"\x01\x04main".as_slice(), // scope: the space of this name
+//!     b"\x00",       // each side opens what it has
+//!     b"\x00",       // no credentials
+//!     b"\x03\x00\x04main", // open: tag, number 0, name; then the standing
+//! ];
+//! assert!(frame.starts_with(&hello.concat()));
+//! // Between them stand 8 bytes that were drawn when the store was opened.
+//! assert!(frame[hello.concat().len() + 8..].starts_with(&rest.concat()));
 //! # Ok::<(), rejoin::Error>(())
 //! ```
 //!

@@ -9,6 +9,8 @@ use crate::space::MassRemoval;
 pub(super) struct Around<'a> {
     pub(super) now_ms: u64,
     pub(super) peer: ReplicaId,
+    /// The name under which it stages.
+    pub(super) feeder: ReplicaId,
     pub(super) key: &'a [u8; 32],
     pub(super) one_way: OneWay,
     pub(super) mass_removal: MassRemoval,
@@ -24,14 +26,15 @@ impl<'a> Around<'a> {
         report: &'a mut Report,
         under_way: &'a mut u64,
     ) -> Self {
-        let Peer { replica, ref key, one_way, mass_removal } = *peer;
-        Self { now_ms, peer: replica, key, one_way, mass_removal, report, under_way }
+        let Peer { replica, feeder, ref key, one_way, mass_removal } = *peer;
+        Self { now_ms, peer: replica, feeder, key, one_way, mass_removal, report, under_way }
     }
 }
 
 /// Who is at the other side.
 pub(super) struct Peer {
     pub(super) replica: ReplicaId,
+    pub(super) feeder: ReplicaId,
     /// Shortens hashes in this session.
     pub(super) key: [u8; 32],
     pub(super) one_way: OneWay,

@@ -4,7 +4,7 @@ use super::Scope;
 use super::message::{Message, Standing};
 use super::nodes::Opened;
 use super::roll::Call;
-use crate::causal::{ReplicaId, TaggedVector, VersionVector};
+use crate::causal::{ReplicaId, Tag, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError};
 use crate::digest::{Node, RootHash};
 use crate::space::{Chunk, VectorHash};
@@ -103,7 +103,8 @@ pub(crate) fn messages(says: &[Say]) -> Vec<u8> {
     for say in says.iter().cloned() {
         let message = match say {
             Say::Hello(replica) => {
-                Message::Hello { replica, nonce: [9; 16], scope: Scope::All, call: Call::Each }
+                let (opening, nonce) = (Tag::UNKNOWN, [9; 16]);
+                Message::Hello { replica, opening, nonce, scope: Scope::All, call: Call::Each }
             }
             Say::AllOpened => Message::AllOpened,
             Say::Open(space, name, stands) => {

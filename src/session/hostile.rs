@@ -4,7 +4,7 @@ use super::message::{Message, Standing};
 use super::nodes::Opened;
 use super::roll::Call;
 use super::{Report, Scope, Session, SessionOptions, Why};
-use crate::causal::{Dot, ReplicaId, Seq, TaggedVector, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 use crate::codec::{Kind, Prefix, Put, limits};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError};
@@ -48,7 +48,13 @@ fn hand(session: &mut Session, messages: &[u8]) -> Result<(), Error> {
 }
 
 fn hello() -> Message {
-    Message::Hello { replica: EVIL, nonce: [9; 16], scope: Scope::All, call: Call::Each }
+    Message::Hello {
+        replica: EVIL,
+        opening: Tag::UNKNOWN,
+        nonce: [9; 16],
+        scope: Scope::All,
+        call: Call::Each,
+    }
 }
 
 fn drain(session: &mut Session) -> usize {

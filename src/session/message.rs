@@ -6,7 +6,7 @@
 //!
 //! | tag | message | fields |
 //! |---|---|---|
-//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), scope, call, credentials |
+//! | 1 | hello | `rejoin`, version, replica (16), nonce (16), opening (8), scope, call, credentials |
 //! | 2 | opened | |
 //! | 3 | open | space, name, standing |
 //! | 4 | answer | space, standing |
@@ -42,7 +42,7 @@
 //!
 //! Tags from 64 on are free for sessions that stay open once all is proven.
 
-use crate::causal::{ReplicaId, TaggedVector, VersionVector};
+use crate::causal::{ReplicaId, Tag, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
@@ -80,6 +80,8 @@ pub(super) struct Standing {
 pub(super) enum Message {
     Hello {
         replica: ReplicaId,
+        /// Of the store, drawn when it was opened.
+        opening: Tag,
         nonce: [u8; 16],
         scope: Scope,
         call: Call,
@@ -156,11 +158,12 @@ impl Message {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.tag());
         match self {
-            Self::Hello { replica, nonce, scope, call } => {
+            Self::Hello { replica, opening, nonce, scope, call } => {
                 out.extend_from_slice(MAGIC);
                 out.put_varint(PROTOCOL_VERSION);
                 out.extend_from_slice(replica.as_bytes());
                 out.extend_from_slice(nonce);
+                out.extend_from_slice(opening.as_bytes());
                 scope.encode(out);
                 call.encode(out);
                 out.put_bytes(&[]);
@@ -323,10 +326,10 @@ impl Message {
         if found != PROTOCOL_VERSION {
             return Err(here.wrong(Problem::UnknownVersion { known: PROTOCOL_VERSION, found }));
         }
-        let (replica, nonce) = (cursor.replica()?, cursor.array()?);
+        let (replica, nonce, opening) = (cursor.replica()?, cursor.array()?, cursor.tag()?);
         let (scope, call) = (Scope::decode(cursor)?, Call::decode(cursor)?);
         cursor.bytes(CREDENTIAL_BYTES)?;
-        Ok(Self::Hello { replica, nonce, scope, call })
+        Ok(Self::Hello { replica, opening, nonce, scope, call })
     }
 }
 

@@ -16,7 +16,7 @@ use super::walk;
 use crate::codec::{Cursor, Put, limits};
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
-use crate::space::{STAGING_PATIENCE_MS, Store};
+use crate::space::{STAGING_PATIENCE_MS, Store, feeder_name};
 
 /// How often a chunk that waits for another delta's staging is tried again, in milliseconds.
 const RETRY_MS: u64 = STAGING_PATIENCE_MS / 50;
@@ -223,7 +223,9 @@ impl Session {
     }
 
     fn take_hello(&mut self, hello: Message) -> Result<(), Error> {
-        let Message::Hello { replica, nonce, scope, call } = hello else { return Ok(()) };
+        let Message::Hello { replica, opening, nonce, scope, call } = hello else {
+            return Ok(());
+        };
         self.store.check_undamaged()?;
         if replica == self.store.replica() {
             return Err(PeerError::SameReplica { replica }.into());
@@ -234,7 +236,8 @@ impl Session {
         };
         let one_way = OneWay { here: self.options.receive_only, there: false };
         let mass_removal = self.options.mass_removal;
-        self.peer = Some(Peer { replica, key, one_way, mass_removal });
+        let feeder = feeder_name(replica, opening);
+        self.peer = Some(Peer { replica, feeder, key, one_way, mass_removal });
         self.just_met = true;
         self.report.peer = Some(replica);
         self.roll.take_hello(&self.store, (replica, &key), scope, call)
@@ -380,7 +383,8 @@ impl Session {
             self.hello_sent = true;
             let (scope, call) = (self.roll.scope.clone().unwrap_or(Scope::All), self.roll.call);
             let (replica, nonce) = (self.store.replica(), self.nonce);
-            return Ok(Some(Message::Hello { replica, nonce, scope, call }));
+            let opening = self.store.opening();
+            return Ok(Some(Message::Hello { replica, opening, nonce, scope, call }));
         }
         if core::mem::take(&mut self.to_tell) {
             return Ok(Some(Message::TakesNothing));

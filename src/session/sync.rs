@@ -25,7 +25,7 @@ mod intake;
 mod opening;
 mod proof;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::around::Around;
 use super::message::Message;
@@ -108,6 +108,8 @@ pub(super) struct SpaceSync {
     told: VersionVector,
     asked_histories: bool,
     asked_back: bool,
+    /// The origins of which either side has asked.
+    spoken_of: BTreeSet<ReplicaId>,
     /// What is to give way here before anything goes.
     gives_way: Option<Parted>,
     histories_shown: bool,
@@ -178,6 +180,7 @@ impl SpaceSync {
             told: VersionVector::new(),
             asked_histories: false,
             asked_back: false,
+            spoken_of: BTreeSet::new(),
             gives_way: None,
             histories_shown: false,
             again: false,

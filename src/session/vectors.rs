@@ -48,7 +48,13 @@ fn messages() -> Vec<(String, Message)> {
         },
         Opened { node: inner(2, 1, 0), children: vec![] },
     ];
-    let call = |scope, call| Message::Hello { replica: replica(1), nonce: [0x77; 16], scope, call };
+    let call = |scope, call| Message::Hello {
+        replica: replica(1),
+        opening: Tag::from_bytes([0x66; 8]),
+        nonce: [0x77; 16],
+        scope,
+        call,
+    };
     let hello = |scope| call(scope, Call::Each);
     let name = |n| (format!("user/{n:04}"), [n as u8; 16]);
     let few = Catalog::new((0..3).map(name).collect()).whole(&[1; 32]);
@@ -209,7 +215,8 @@ fn victim() -> Store {
 #[test]
 fn a_session_takes_damaged_frames_or_refuses_them() {
     let (scope, call) = (Scope::All, Call::Each);
-    let hello = Message::Hello { replica: replica(9), nonce: [3; 16], scope, call };
+    let hello =
+        Message::Hello { replica: replica(9), opening: Tag::UNKNOWN, nonce: [3; 16], scope, call };
     let peer = store(9);
     peer.space("main").unwrap().set("cart").add(&7_u8).unwrap();
     let mut connecting = Session::connect(&peer, Scope::All, [3; 16]).unwrap();

@@ -62,6 +62,8 @@ pub(super) struct Batch<'t> {
     tagged: Option<ReplicaId>,
     /// The first events that were made here, of each name.
     made: SmallVec<[Dot; 1]>,
+    /// Whether names gave way, which changes the vector even where nothing rises.
+    renamed: bool,
 }
 
 impl<'t> Batch<'t> {
@@ -87,6 +89,7 @@ impl<'t> Batch<'t> {
             tag: Tag::UNKNOWN,
             tagged: None,
             made: SmallVec::new(),
+            renamed: false,
         }
     }
 
@@ -290,7 +293,7 @@ impl<'t> Batch<'t> {
             };
             self.rows.put(Table::Vectors, &key, &entry_value(seq, tag))?;
         }
-        if !(self.touched || self.risen.is_empty() && self.marks.is_empty()) {
+        if !self.touched && (self.renamed || !self.risen.is_empty() || !self.marks.is_empty()) {
             self.state.touched = catalog::touch(self.rows, &self.name, self.state.touched)?;
         }
         self.marks.save(self.rows, self.space)?;

@@ -78,6 +78,8 @@ pub(crate) struct GivesWay {
     after: Seq,
     /// The tag of the first event after that, if there is any.
     tag: Option<Tag>,
+    /// Whether nobody else has any of it, and so its tag does not matter.
+    alone: bool,
 }
 
 /// What comes of laying histories side by side.
@@ -200,8 +202,11 @@ impl Space {
         for (origin, top) in snapshot.vector.iter() {
             let stretches = read_stretches(&*snapshot.rows, space, origin, (Seq::FIRST, top))?;
             let gone = stretches.iter().find(|(first, tag)| names.contains(&forked(*first, *tag)));
-            here.extend(gone.map(|(first, tag)| {
-                GivesWay { origin, after: first.prev(), tag: Some(*tag) }
+            here.extend(gone.map(|(first, tag)| GivesWay {
+                origin,
+                after: first.prev(),
+                tag: Some(*tag),
+                alone: false,
             }));
         }
         Ok(Parted { here, there: Vec::new() })
@@ -217,7 +222,7 @@ impl Space {
             let History { origin, top, ref stretches } = *mine;
             match parting((stretches, top), (&theirs.stretches, theirs.top)) {
                 Parting::None if origin == own && theirs.top > top => {
-                    parted.here.push(GivesWay { origin, after: top, tag: None });
+                    parted.here.push(GivesWay { origin, after: top, tag: None, alone: false });
                 }
                 Parting::None => {}
                 Parting::After { seq, left_gives_way, tag } => {
@@ -225,7 +230,7 @@ impl Space {
                     let alone = unshown == Some(Dot::new(origin, seq.next()));
                     let tag = if alone { self.store.shared.tag.under(own) } else { tag };
                     if alone || left_gives_way {
-                        parted.here.push(GivesWay { origin, after: seq, tag: Some(tag) });
+                        parted.here.push(GivesWay { origin, after: seq, tag: Some(tag), alone });
                     } else {
                         parted.there.push(origin);
                     }
@@ -235,13 +240,24 @@ impl Space {
         Ok(parted)
     }
 
-    /// Gives way, in one commit; sessions about this space that are under way end.
+    /// Gives way, in one commit; sessions about this space that are under way end. Nothing
+    /// where another session has meanwhile shown what nobody else had.
     ///
     /// # Errors
     /// The storage failed, or the space changed its generation since this one: nothing has changed.
-    pub(crate) fn give_way(&self, generation: u64, parted: &Parted) -> Result<Vec<Fork>, Error> {
+    pub(crate) fn give_way(
+        &self,
+        generation: u64,
+        parted: &Parted,
+    ) -> Result<Option<Vec<Fork>>, Error> {
         let mut guard = self.store.shared.writer()?;
         self.check_generation(generation)?;
+        let unshown = self.unshown()?;
+        let shown =
+            |way: &GivesWay| way.alone && unshown != Some(Dot::new(way.origin, way.after.next()));
+        if parted.here.iter().any(shown) {
+            return Ok(None);
+        }
         let (own, tag) = (self.replica(), self.store.shared.tag);
         let mut forks = Vec::new();
         let mut replica = own;
@@ -273,6 +289,6 @@ impl Space {
             Ok(((), Some(batch)))
         })?;
         self.shared.begin_anew(replica);
-        Ok(forks)
+        Ok(Some(forks))
     }
 }

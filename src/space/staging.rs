@@ -20,7 +20,7 @@ use super::rows::{DOT_BYTES, Removal, Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
 use super::trash::Taker;
-use crate::causal::{Dot, HybridClock, ReplicaId, Seq, VersionVector};
+use crate::causal::{Dot, HybridClock, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::limits::KIB;
 use crate::codec::{Kind, place};
 use crate::error::{Error, PeerError};
@@ -75,10 +75,22 @@ struct Waiting {
     bytes_ms: u64,
 }
 
+/// The name under which a peer's deltas are staged: made of its id and of its opening. A peer
+/// that was opened anew stages anew, since what it sends may be another history: a copy of it
+/// goes by its id as well, and what both had staged in turn would be neither's.
+pub(crate) fn feeder_name(replica: ReplicaId, opening: Tag) -> ReplicaId {
+    let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 feeder");
+    hasher.update(replica.as_bytes()).update(opening.as_bytes());
+    let hash = hasher.finalize();
+    ReplicaId::from_bytes(hash.as_bytes().first_chunk().copied().unwrap_or_default())
+}
+
 /// A session's side of the staging: who feeds it, and whether it holds the place.
 pub(crate) struct Incoming {
     space: Space,
     peer: ReplicaId,
+    /// Its [`feeder_name`].
+    feeder: ReplicaId,
     id: u64,
     /// Of the space, when the peer was told how it stands.
     generation: u64,
@@ -137,17 +149,18 @@ impl Incoming {
     pub(crate) fn open(
         space: &Space,
         generation: u64,
-        peer: ReplicaId,
+        (peer, feeder): (ReplicaId, ReplicaId),
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
         let staged = VersionVector::new();
         let space = space.clone();
         let (holds, chunks, waiting) = (false, 0, None);
-        let mut incoming = Self { space, peer, id, generation, holds, chunks, staged, waiting };
+        let mut incoming =
+            Self { space, peer, feeder, id, generation, holds, chunks, staged, waiting };
         let space = &incoming.space;
         let snapshot = space.snapshot()?;
         let resumes = match snapshot.state.staging_peer {
-            Some(staged) => staged == peer || fault!(AnotherPeersStagingResumed),
+            Some(staged) => staged == feeder || fault!(AnotherPeersStagingResumed),
             None => false,
         };
         let Some(number) = snapshot.space.filter(|_| resumes) else {
@@ -261,7 +274,7 @@ impl Incoming {
         let mut clock = guard.clock;
         // The session's milliseconds are of any clock, timestamps of the wall's.
         let wall_ms = space.store.shared.now_ms();
-        let peer = self.peer;
+        let (peer, feeder) = (self.peer, self.feeder);
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let options = &space.store.shared.options;
         let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
@@ -270,10 +283,10 @@ impl Incoming {
                 if !fault!(DisplacedStagingKept) {
                     batch.clear_staging()?;
                 }
-                batch.state.staging_peer = Some(peer);
+                batch.state.staging_peer = Some(feeder);
             }
             let Some(last) = &chunk.last else {
-                if !batch.may_stage(peer, chunk_bytes(chunk), options.staging_bytes)? {
+                if !batch.may_stage(feeder, chunk_bytes(chunk), options.staging_bytes)? {
                     batch.clear_staging()?;
                     return Ok((Taken::TooMuch, Some(batch)));
                 }

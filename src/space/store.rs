@@ -154,6 +154,11 @@ impl Store {
         self.shared.storage.identity()
     }
 
+    /// Names this opening of the store.
+    pub(crate) fn opening(&self) -> Tag {
+        self.shared.tag
+    }
+
     pub(crate) fn tuning(&self) -> &Tuning {
         &self.shared.options.tuning
     }

@@ -138,7 +138,8 @@ impl Batch<'_> {
                 return Ok(false);
             }
         }
-        let meanwhile = stretches_beyond(self.rows, self.space, &self.base, told)?;
+        let moved = self.base.beyond(told);
+        let meanwhile = stretches_beyond(self.rows, self.space, &moved, told)?;
         let gone = |(first, tag): &(Dot, Tag)| {
             let name = forked(first.seq, *tag);
             name != first.replica && self.seen(name).max(vector.get(name)) >= first.seq

@@ -63,6 +63,7 @@ impl SpaceSync {
     fn ask(&mut self, origins: Vec<ReplicaId>, back: bool) {
         self.halt();
         self.asked_histories = true;
+        self.spoken_of.extend(origins.iter().copied());
         self.queue.push_back(Message::WantHistories { space: self.id, back, origins });
     }
 
@@ -89,6 +90,7 @@ impl SpaceSync {
         if !back && self.asked_histories && self.opener {
             return Ok(()); // it will answer what it was asked
         }
+        self.spoken_of.extend(origins.iter().copied());
         let alone = self.space.unshown()?;
         if !back && alone.is_some_and(|first| origins.contains(&first.replica)) {
             if core::mem::replace(&mut self.asked_back, true) {
@@ -122,6 +124,9 @@ impl SpaceSync {
         histories: &[History],
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
+        if !histories.iter().all(|history| self.spoken_of.contains(&history.origin)) {
+            return Err(protocol("a history that nobody asked for"));
+        }
         let parted = self.space.part(histories)?;
         if !parted.here.is_empty() {
             return self.give_way(&parted, around);

@@ -6,7 +6,7 @@ use crate::codec::limits;
 use crate::error::Error;
 use crate::session::message::Standing;
 use crate::session::report::Why;
-use crate::space::{Incoming, Space, VectorHash};
+use crate::space::{Incoming, Space, VectorHash, feeder_name};
 
 impl SpaceSync {
     /// Opens a space, which says how it stands here.
@@ -37,9 +37,10 @@ impl SpaceSync {
             sync.finish(around, sync.mine.clone(), standing.root)?;
             return Ok(sync);
         }
-        let (incoming, staged) = Incoming::open(&sync.space, sync.generation, around.peer)?;
+        let (incoming, staged) =
+            Incoming::open(&sync.space, sync.generation, (around.peer, around.feeder))?;
         sync.incoming = Some(incoming);
-        let staged = (!staged.is_empty()).then_some((around.peer, staged));
+        let staged = (!staged.is_empty()).then_some((around.feeder, staged));
         sync.queue.push_back(Message::Answer {
             space: id,
             standing: Box::new(Standing { staged, ..*standing }),
@@ -77,7 +78,8 @@ impl SpaceSync {
     /// Learns how the space stands at the peer.
     fn learn(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
         self.one_way = around.one_way;
-        let own = self.space.store().replica();
+        let store = self.space.store();
+        let own = feeder_name(store.replica(), store.opening());
         let staged = theirs.staged.clone().filter(|(peer, _)| *peer == own).map(|(_, upto)| upto);
         let base = match theirs.base {
             None => Some(TaggedVector::new()),
@@ -148,12 +150,13 @@ impl SpaceSync {
         theirs: &Standing,
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
-        let (incoming, staged) = Incoming::open(&self.space, self.generation, around.peer)?;
+        let (incoming, staged) =
+            Incoming::open(&self.space, self.generation, (around.peer, around.feeder))?;
         self.incoming = Some(incoming);
         // What was offered may have been cleared since; then the peer leaves out what is
         // not here, and its delta must not be taken.
         if let Some((peer, mut offered)) = self.offered.take()
-            && peer == around.peer
+            && peer == around.feeder
         {
             offered = offered.beyond(&self.space.snapshot()?.vector().clone());
             if !staged.covers(&offered) {

@@ -79,6 +79,7 @@ impl Batch<'_> {
         if renamings.is_empty() {
             return Ok(());
         }
+        self.renamed = true;
         self.each_of_space(Table::Dots, |b, (key, row)| {
             let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
             if !split_dot_value(row).map_err(|e| corrupt(Table::Dots, key, e))?.has_past {

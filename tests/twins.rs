@@ -1,0 +1,198 @@
+//! Twins, stores that go on under one name: what went wrong where a line was cut, or a third
+//! replica came between. Each is a story, over several draws of names and tags.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod pair;
+
+use std::sync::{Arc, Mutex};
+
+use pair::{Meeting, NOW_MS, main_of};
+use rejoin::sim::{Disk, Image, Random};
+use rejoin::space::Replacing;
+use rejoin::{Options, Store};
+
+fn options(seed: u64) -> Options {
+    let random = Mutex::new(Random::new(seed));
+    Options::with(
+        Arc::new(|| NOW_MS),
+        Arc::new(move |bytes: &mut [u8]| random.lock().unwrap().fill(bytes)),
+    )
+}
+
+fn open(disk: &Disk, seed: u64) -> Store {
+    let options = options(seed);
+    let entropy = options.entropy.clone();
+    let storage = disk.open(&mut |bytes| entropy(bytes)).unwrap();
+    Store::on(storage, options).unwrap()
+}
+
+fn new(seed: u64) -> Store {
+    open(&Disk::in_memory(), seed)
+}
+
+/// A store that is opened from an image, as a twin.
+fn twin(disk: &Disk, image: &Image, seed: u64) -> (Disk, Store) {
+    let disk = disk.twin(image);
+    let store = open(&disk, seed);
+    (disk, store)
+}
+
+fn whole(a: &Store, b: &Store) -> Result<(), String> {
+    let mut meeting = Meeting::of(a, b);
+    meeting.run_on(400);
+    for report in [meeting.left.report(), meeting.right.report()] {
+        if !report.converged() {
+            return Err(format!("{report:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Runs until the session has renamed on either side, and cuts it there.
+fn cut_at_rename(a: &Store, b: &Store) -> bool {
+    let mut meeting = Meeting::of(a, b);
+    for _ in 0..200 {
+        let over = meeting.run_on(1);
+        if !meeting.left.report().forks.is_empty() || !meeting.right.report().forks.is_empty() {
+            return true;
+        }
+        if over {
+            return false;
+        }
+    }
+    false
+}
+
+fn add(store: &Store, key: &str) {
+    main_of(store).counter(key).add(1).unwrap();
+}
+
+fn count(store: &Store, key: &str) -> i128 {
+    main_of(store).counter(key).get().unwrap()
+}
+
+/// X staged half of what it made at B and was cut; its twin Y went on behind that, and B held
+/// under Y's vector what X had made.
+#[test]
+fn what_one_twin_staged_is_not_the_others() {
+    for frames in 2..14 {
+        let disk = Disk::in_memory();
+        let a = open(&disk, 1);
+        let b = new(2);
+        add(&a, "base");
+        whole(&a, &b).unwrap();
+        drop(a);
+        let image = disk.image();
+        let x = open(&disk, 3);
+        let (_disk, y) = twin(&disk, &image, 4);
+        for n in 0..7 {
+            for (store, letter) in [(&x, b'x'), (&y, b'y')] {
+                let large = vec![n; 200_000];
+                main_of(store).put([letter, n], large, Replacing::Nothing).unwrap();
+            }
+        }
+        Meeting::of(&x, &b).run_on(frames);
+        let held =
+            |letter| (0..7).filter(|n| main_of(&b).get([letter, *n]).unwrap().len() == 1).count();
+        whole(&y, &b).unwrap();
+        assert_eq!(held(b'y'), 7, "cut after {frames}");
+        whole(&x, &b).unwrap();
+        assert_eq!((held(b'x'), held(b'y')), (7, 7), "cut after {frames}");
+    }
+}
+
+/// Q gave way and was cut; S takes what it renamed from it, and what P still calls by the old
+/// name from P.
+#[test]
+fn what_gave_way_elsewhere_counts_once_at_a_third_replica() {
+    let mut found = Vec::new();
+    for seed in 0..6 {
+        let s = |n: u64| 1000 * seed + n;
+        let disk = Disk::in_memory();
+        let a = open(&disk, s(1));
+        let (r, q, p, relay) = (new(s(2)), new(s(3)), new(s(4)), new(s(5)));
+        add(&a, "base");
+        drop(a);
+        let image = disk.image();
+        let (_d, m) = twin(&disk, &image, s(6));
+        add(&m, "m");
+        whole(&m, &r).unwrap();
+        let (_e, x) = twin(&disk, &image, s(7));
+        add(&x, "x");
+        whole(&x, &q).unwrap();
+        whole(&x, &p).unwrap();
+        let renamed = cut_at_rename(&q, &r);
+        whole(&q, &relay).unwrap();
+        whole(&p, &relay).unwrap();
+        found.push((seed, renamed, count(&relay, "x"), count(&p, "x")));
+    }
+    assert!(found.iter().all(|f| f.2 == 1 && f.3 == 1), "{found:?}");
+}
+
+/// The same with a fork within the branch: what P alone has may go.
+#[test]
+fn a_fork_within_what_gave_way_elsewhere_loses_nothing() {
+    let mut found = Vec::new();
+    for seed in 0..12 {
+        let s = |n: u64| 1000 * seed + n;
+        let disk = Disk::in_memory();
+        let a = open(&disk, s(1));
+        let (r, q, p, relay) = (new(s(2)), new(s(3)), new(s(4)), new(s(5)));
+        add(&a, "base");
+        drop(a);
+        let image = disk.image();
+        let (_d, m) = twin(&disk, &image, s(6));
+        add(&m, "m");
+        whole(&m, &r).unwrap();
+        let (xd, x) = twin(&disk, &image, s(7));
+        add(&x, "x");
+        drop(x);
+        let image = xd.image();
+        let (_f, y) = twin(&xd, &image, s(8));
+        add(&y, "y");
+        whole(&y, &q).unwrap();
+        let (_g, z) = twin(&xd, &image, s(9));
+        add(&z, "z");
+        whole(&z, &p).unwrap();
+        let renamed = cut_at_rename(&q, &r);
+        let one = whole(&q, &relay);
+        let two = whole(&p, &relay);
+        let three = whole(&r, &relay);
+        let four = whole(&p, &relay);
+        let counts: Vec<_> =
+            ["base", "m", "x", "y", "z"].iter().map(|k| count(&relay, k)).collect();
+        found.push((
+            seed,
+            renamed,
+            counts,
+            count(&p, "z"),
+            [one, two, three, four].map(|r| r.is_ok()),
+        ));
+    }
+    assert!(found.iter().all(|f| f.2 == [1, 1, 1, 1, 1]), "{found:#?}");
+}
+
+/// N gave way to M and was cut, M's holder is gone for ever: N must go on with Y's.
+#[test]
+fn who_gave_way_to_one_that_is_gone_goes_on_with_another() {
+    let mut found = Vec::new();
+    for seed in 0..12 {
+        let s = |n: u64| 1000 * seed + n;
+        let disk = Disk::in_memory();
+        let a = open(&disk, s(1));
+        let (r, q, p) = (new(s(2)), new(s(3)), new(s(4)));
+        add(&a, "base");
+        drop(a);
+        let image = disk.image();
+        for (seed, key, to) in [(s(6), "m", &r), (s(7), "x", &q), (s(8), "y", &p)] {
+            let (_d, t) = twin(&disk, &image, seed);
+            add(&t, key);
+            whole(&t, to).unwrap();
+        }
+        let renamed = cut_at_rename(&q, &r);
+        drop(r);
+        let results: Vec<_> = (0..3).map(|_| whole(&q, &p)).collect();
+        found.push((seed, renamed, results));
+    }
+    assert!(found.iter().all(|f| f.2.iter().any(Result::is_ok)), "{found:#?}");
+}
