@@ -9,7 +9,7 @@ use rejoin::session::{PROTOCOL_VERSION, Scope, Session};
 use rejoin::{Error, PeerError, Store};
 
 fn hello(version: u8, id: u8) -> Vec<u8> {
-    [b"\x01rejoin".as_slice(), &[version], &[id; 16], &[3; 16], &[0, 0, 0]].concat()
+    [b"\x01rejoin".as_slice(), &[version], &[id; 16], &[3; 24], &[0, 0, 0]].concat()
 }
 
 fn victim() -> Store {
@@ -120,7 +120,7 @@ fn messages_out_of_turn() {
     let open =
         |id: u8, name: &[u8]| [&[3, id, name.len() as u8], name, standing.as_slice()].concat();
     let one_space =
-        [b"\x01rejoin\x01".as_slice(), &[9; 16], &[3; 16], b"\x01\x04main\0\0"].concat();
+        [b"\x01rejoin\x01".as_slice(), &[9; 16], &[3; 24], b"\x01\x04main\0\0"].concat();
     let cases: Vec<(&str, Vec<Vec<u8>>)> = vec![
         ("something before the hello", vec![vec![2]]),
         ("something before the hello", vec![open(0, b"main")]),

@@ -296,6 +296,8 @@
 //! from.handle_frame(0, &to.poll_frame(0)?.unwrap())?; // hello, answer, opened
 //! let frame = from.poll_frame(0)?.unwrap();
 //!
+//! // What was drawn at the opening, made one's own by the name.
+//! let tag = rejoin::causal::Tag::from_bytes([0x0a; 8]).under(full.replica());
 //! let chunk: [&[u8]; 12] = [
 //!     b"\x08\x00",             // a chunk of the space with the number 0
 //!     b"\x01", &[0x0a; 16],    // one origin: below it is 0
@@ -305,7 +307,7 @@
 //!     b"\x00\x00",             // no past, and no payload
 //!     b"\x01",                 // the last chunk:
 //!     b"\x01\x00\x01",         // the vector says one thing, origin 0 up to seq 1
-//!     b"\x01\x00\x01", &[0x0a; 8], // one stretch: from its event 1 on, with this tag
+//!     b"\x01\x00\x01", tag.as_bytes(), // one stretch: from its event 1 on, with this tag
 //!     b"\x00",                 // no claims
 //! ];
 //! let root = space.root()?;
