@@ -46,15 +46,12 @@ struct World {
     drawn: u64,
     written: u32,
     log: bool,
-    /// Whether lines are cut; then nothing is removed, and all that there is must come together.
-    cuts: bool,
     forks: Vec<Fork>,
 }
 
 impl World {
     fn new(devices: usize, log: bool) -> Self {
-        let mut world =
-            Self { devices: Vec::new(), drawn: 0, written: 0, log, cuts: false, forks: Vec::new() };
+        let mut world = Self { devices: Vec::new(), drawn: 0, written: 0, log, forks: Vec::new() };
         for _ in 0..devices {
             world.add(Disk::in_memory(), BTreeSet::new(), BTreeSet::new());
         }
@@ -201,9 +198,7 @@ impl World {
             }
             let counted: i128 = (0..32).map(|n| space.counter([b'n', n]).get().unwrap()).sum();
             let seen = self.devices[at].seen.len() as i128;
-            // Where a line was cut between a name's giving way and what goes on under it, and
-            // nobody is left who has that, some may count under two names.
-            if counted != seen && !(self.cuts && counted > seen) {
+            if counted != seen {
                 return Err(format!("{at} counts {counted} of {seen}"));
             }
             let report = self.store(at).check().unwrap();
@@ -279,7 +274,6 @@ impl Halves for Vec<Step> {
 
 fn run(history: &History, cuts: bool) -> Result<usize, String> {
     let mut world = World::new(history.devices, history.log);
-    world.cuts = cuts;
     for step in &history.steps {
         let of = |at: usize| at % world.devices.len();
         match *step {

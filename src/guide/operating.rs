@@ -80,8 +80,10 @@
 //!   [`Diverged`](crate::session::Why::Diverged); where one was removed, the other may go with it.
 //! - A counter of which two copies have each added up more than eight rows that they had in
 //!   common: what those held counts twice.
-//! - A line that is cut just when a name gave way: a third replica may hold the same events
-//!   under both names, and a counter count them twice, until it meets the other history.
+//! - A [read context](crate::space::ReadContext) that is kept while a name gives way, or handed
+//!   to a replica that holds the other history: `put` with it may replace what its reader was
+//!   never shown. Read again after a fork was told. Items in the trash are restored with what
+//!   they had replaced under the old names.
 //! - Two copies that meet each other first: they refuse, with
 //!   [`SameReplica`](crate::PeerError::SameReplica). They are told apart through any third one.
 //! - Removal records of what is renamed are forgotten; the next walk finds what they said.

@@ -27,6 +27,8 @@
 //! - Copies of a *running* process (a machine resumed twice from one image of its memory): both
 //!   go on under one tag. Where both contents of a dot live, the session ends as
 //!   [`Diverged`](crate::session::Why::Diverged).
+//! - Read contexts that are kept over it, and the pasts of items in the trash: they name dots
+//!   that may be of the other history since.
 //! - A counter of which two copies have each added up rows from before they parted, which both do
 //!   once there are more than eight: what these rows held counts twice then.
 
