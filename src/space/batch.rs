@@ -116,14 +116,19 @@ impl<'t> Batch<'t> {
     }
 
     /// The next dot of `replica`, which is thereby seen.
-    pub(super) fn mint(&mut self, replica: ReplicaId) -> Dot {
-        let dot = Dot::new(replica, self.seen(replica).next());
+    pub(super) fn mint(&mut self, replica: ReplicaId) -> Result<Dot, StorageError> {
+        let seen = self.seen(replica);
+        if seen >= limits::EVENT_SEQ {
+            let key = vector_key(self.space, Which::Seen, replica);
+            return Err(corrupt(Table::Vectors, &key, "more events than a replica can make"));
+        }
+        let dot = Dot::new(replica, seen.next());
         self.risen.advance(dot);
         self.dots.push(dot);
         if self.made.iter().all(|first| first.replica != replica) {
             self.made.push(dot);
         }
-        dot
+        Ok(dot)
     }
 
     /// Puts the row of a live item.

@@ -346,7 +346,7 @@ impl Claims<'_> {
 impl Change<'_> {
     /// The record that just these dots, ascending, are dead.
     fn log_dots(&mut self, dots: Vec<Dot>) -> Result<(), StorageError> {
-        let dot = self.batch.mint(self.replica);
+        let dot = self.batch.mint(self.replica)?;
         self.batch.log_removal(dot, &Removal::Dots(dots))
     }
 }

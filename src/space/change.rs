@@ -120,7 +120,7 @@ impl Change<'_> {
         }
         let keep_own = counter.then_some(self.replica).filter(|_| !fault!(CounterPastPruned));
         let mut past = prune(direct, inherited, self.past_origins, keep_own);
-        let dot = self.batch.mint(self.replica);
+        let dot = self.batch.mint(self.replica)?;
         if fault!(PastWidenedToTheWholeVector) {
             past = (*self.batch.base).clone();
             past.join(&self.batch.risen);
@@ -173,7 +173,7 @@ impl Change<'_> {
         if count == 0 {
             return Ok(None);
         }
-        let dot = self.batch.mint(self.replica);
+        let dot = self.batch.mint(self.replica)?;
         dots.sort_unstable();
         let exact = !any_past && dots.len() == count;
         let removal = if exact && dots.len() * 4 <= prefix.as_bytes().len() + 20 * past.len() {

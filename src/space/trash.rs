@@ -64,7 +64,7 @@ impl Change<'_> {
             self.count(&prefix, counter_amount(payload)?)?;
             return Ok(());
         }
-        let dot = self.batch.mint(self.replica);
+        let dot = self.batch.mint(self.replica)?;
         Ok(self.batch.insert_item(dot, place, &past, payload)?)
     }
 

@@ -141,13 +141,13 @@ impl Batch<'_> {
                     if let Some(stand_in) = waiting.stand_in
                         && self.remove_dot(stand_in)?
                     {
-                        let dot = self.mint(own);
+                        let dot = self.mint(own)?;
                         self.log_removal(dot, &Removal::Dots(vec![stand_in]))?;
                     }
                 } else if let (Some(name), None) = (adopts, waiting.stand_in) {
                     let (past, payload) = split_item_value(waiting.value)
                         .map_err(|e| corrupt(Table::Meta, key, e))?;
-                    let dot = self.mint(name);
+                    let dot = self.mint(name)?;
                     self.insert_item(dot, waiting.place, &past, payload)?;
                     waiting.stand_in = Some(dot);
                     waiting.put(self.rows, self.space)?;
