@@ -90,7 +90,7 @@ pub use at::{children, dead_of, is_as_hashed, live_bits, live_hashes, root_at, s
 pub use counts::check_counts;
 pub use hash::{ItemHash, NodeHash, RootHash, short};
 pub use marks::Marks;
-pub(crate) use node::exists;
 pub use node::{MAX_LEVEL, Node, differing, put_node, read_node, top_level};
+pub(crate) use node::{block_of, exists, low_byte};
 pub use recompute::recompute;
 pub use refresh::{is_clean, refresh, root};

@@ -36,12 +36,12 @@ pub enum Node {
 }
 
 /// The block in which `seq` stands.
-pub(super) const fn block_of(seq: Seq) -> u64 {
+pub(crate) const fn block_of(seq: Seq) -> u64 {
     seq.get() >> BLOCK_BITS
 }
 
 /// The place of `seq` in its block.
-pub(super) const fn low_byte(seq: Seq) -> u8 {
+pub(crate) const fn low_byte(seq: Seq) -> u8 {
     seq.get() as u8
 }
 

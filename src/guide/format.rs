@@ -201,6 +201,8 @@
 //! | 17 | takes nothing | none: right behind the hello, where the sender takes nothing from the peer |
 //! | 18 | want histories | whether it asks back (1); count, origin (16) … |
 //! | 19 | histories | histories |
+//! | 20 | contents | contents |
+//! | 21 | unlike | chunk, not the last one: items whose dots live at the peer with other contents |
 //!
 //! Tags from 64 on are free for sessions that stay open.
 //!
@@ -214,6 +216,8 @@
 //!           ‖ tagged vector: its entries that are not so in the base
 //!           ‖ staged: 00, or 01, peer (16), vector up to where
 //! histories := count, (origin (16), up to which seq, count, (first seq, tag (8)) …) …   ascending
+//! contents := count, (origin (16), block, count, (low byte of the seq (1), hash of the item (16)) …) …
+//!                                                  64 blocks at most, ascending, and so in each
 //! nodes    := count ‖ (node ‖ count ‖ (child ‖ short hash (8)) …) …
 //!           ‖ count ‖ (origin (16) ‖ block) …
 //! node     := 00 | 01 bucket (1) | 02 origin (16) level (1) index

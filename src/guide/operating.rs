@@ -76,8 +76,10 @@
 //!
 //! Not covered, and a reason to set `fresh_id` where it may happen:
 //! - A process that is copied while it *runs* (one image of a machine's memory, resumed twice)
-//!   goes on in both under one tag. Where both contents of a dot live, sessions end as
-//!   [`Diverged`](crate::session::Why::Diverged); where one was removed, the other may go with it.
+//!   goes on in both under one tag. Where both contents of a dot live, both live on, and
+//!   [`Report::equivocations`](crate::session::Report::equivocations) (`rejoin sync`) tells once;
+//!   where one was removed, the other may go with it. A copy that meets what the other one made
+//!   refuses ([`OwnFuture`](crate::PeerError::OwnFuture)) until it is opened anew.
 //! - A counter of which two copies have each added up more than eight rows that they had in
 //!   common: what those held counts twice.
 //! - A [read context](crate::space::ReadContext) that is kept while a name gives way, or handed

@@ -215,8 +215,25 @@
 //! Where claims would take away very many items at once, they are held back until somebody
 //! decides: [`operating`](super::operating) tells when. The news is applied; the space ends unproven.
 //!
-//! A walk is tried three times, after which the two are said to differ for good
-//! ([`Diverged`](crate::session::Why::Diverged)): one event has two contents.
+//! Where a walk changed nothing, and the roots still differ, an event has two contents: two copies
+//! of a running process made one each, or somebody forges. Both contents live, so neither may be
+//! lost. The answering side then shows the hashes of what lives in the blocks that the walk has
+//! found, the other one sends its own items where these differ, and gets those of the first. Of
+//! each two the item with the smaller hash keeps the dot; the other lives on under a dot that
+//! is made of its hash alone, so that every replica which holds it comes to the same one:
+//! [`Equivocation`](crate::space::Equivocation).
+//!
+//! ```text
+//! opener                              answerer
+//!   proof                   ─────▶    as the last walk left it
+//!                           ◀─────    contents: hashes of what lives in its blocks
+//!   unlike: own items       ─────▶    takes them in beside its own
+//!                           ◀─────    unlike: own items
+//!   takes them in; proof    ─────▶
+//! ```
+//!
+//! A walk that helps nothing is tried three times, after which the two are said to differ for
+//! good ([`Diverged`](crate::session::Why::Diverged)): one of them does not tell the truth.
 //!
 //! # A side that only receives
 //! Where one side takes nothing from the other

@@ -33,6 +33,8 @@ const fn name(message: &Message) -> &'static str {
         Message::TakesNothing => "takes nothing",
         Message::WantHistories { .. } => "want histories",
         Message::Histories { .. } => "histories",
+        Message::Contents { .. } => "contents",
+        Message::Unlike { .. } => "unlike",
     }
 }
 

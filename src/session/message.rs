@@ -25,6 +25,8 @@
 //! | 17 | takes nothing | |
 //! | 18 | want histories | space, whether it asks back (1), origins (each 16) |
 //! | 19 | histories | space, histories |
+//! | 20 | contents | space, blocks |
+//! | 21 | unlike | space, chunk |
 //!
 //! Credentials are bytes in which a later version proves who speaks. None are sent yet, and who
 //! does not know them passes them over: they only ever add to what a peer may do, so unread they
@@ -40,14 +42,18 @@
 //!
 //! A history is: origin (16), up to which seq, and stretches, each a first seq and a tag (8).
 //!
+//! Contents are blocks: each an origin (16), its number, and its live dots, each the low byte of a
+//! seq (1) and the hash of its item (16).
+//!
 //! Tags from 64 on are free for sessions that stay open once all is proven.
 
 use crate::causal::{ReplicaId, Tag, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
-use crate::space::{Chunk, History, VectorHash};
+use crate::space::{BlockContents, Chunk, History, VectorHash};
 
+use super::contents::{put_contents, take_contents};
 use super::histories::{put_histories, take_histories, take_origins};
 use super::nodes::{Opened, put_nodes, take_nodes};
 use super::ranges::{Range, put_ranges, take_ranges};
@@ -152,6 +158,15 @@ pub(super) enum Message {
         space: u64,
         histories: Vec<History>,
     },
+    Contents {
+        space: u64,
+        blocks: Vec<BlockContents>,
+    },
+    /// Items under dots that live at the peer too and hold something else there.
+    Unlike {
+        space: u64,
+        chunk: Box<Chunk>,
+    },
 }
 
 impl Message {
@@ -186,7 +201,7 @@ impl Message {
                 out.put_varint(*space);
                 out.put_tagged(vector);
             }
-            Self::Chunk { space, chunk } => {
+            Self::Chunk { space, chunk } | Self::Unlike { space, chunk } => {
                 out.put_varint(*space);
                 chunk.encode(out);
             }
@@ -227,6 +242,10 @@ impl Message {
                 out.put_varint(*space);
                 put_histories(out, histories);
             }
+            Self::Contents { space, blocks } => {
+                out.put_varint(*space);
+                put_contents(out, blocks);
+            }
         }
     }
 
@@ -239,6 +258,8 @@ impl Message {
                 | Self::Same { .. }
                 | Self::Proof { .. }
                 | Self::Proven { .. }
+                | Self::Contents { .. }
+                | Self::Unlike { .. }
         )
     }
 
@@ -263,6 +284,8 @@ impl Message {
             Self::TakesNothing => 17,
             Self::WantHistories { .. } => 18,
             Self::Histories { .. } => 19,
+            Self::Contents { .. } => 20,
+            Self::Unlike { .. } => 21,
         }
     }
 
@@ -311,6 +334,11 @@ impl Message {
                 Self::WantHistories { space, back, origins: take_origins(cursor)? }
             }
             19 => Self::Histories { space: cursor.varint()?, histories: take_histories(cursor)? },
+            20 => Self::Contents { space: cursor.varint()?, blocks: take_contents(cursor)? },
+            21 => {
+                let space = cursor.varint()?;
+                Self::Unlike { space, chunk: Box::new(Chunk::decode(cursor)?) }
+            }
             other => return Err(here.wrong(Problem::UnknownTag { found: other.into() })),
         })
     }

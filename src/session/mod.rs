@@ -82,6 +82,7 @@
 
 mod around;
 mod arrivals;
+mod contents;
 #[cfg(test)]
 mod drawn;
 #[cfg(feature = "sim")]

@@ -4,7 +4,7 @@ use crate::causal::ReplicaId;
 use crate::digest::RootHash;
 #[cfg(doc)]
 use crate::space::MassRemoval;
-use crate::space::{Fork, Held};
+use crate::space::{Equivocation, Fork, Held};
 
 /// What a session did, in all its spaces together and in each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub struct Report {
     /// Names under which two histories were found, and what was renamed here for it: each is
     /// told once.
     pub forks: Vec<Fork>,
+    /// Events that two stores made under one name, each with another content, and of which both
+    /// live: each is told once.
+    pub equivocations: Vec<Equivocation>,
     /// What became of each space, in the order in which they were opened.
     pub spaces: Vec<SpaceReport>,
     /// Whether the session ran to its end.
@@ -93,8 +96,7 @@ pub enum Why {
     Unfinished,
     /// Another session took over the staging that this one fed.
     Displaced,
-    /// The two go on differing after what can be repaired was: one dot has two contents, or
-    /// a side does not tell the truth.
+    /// The two go on differing after what can be repaired was: a side does not tell the truth.
     Diverged,
     /// One side takes nothing from the other ([`SessionOptions::receive_only`]), which goes on
     /// differing: it removed or replaced, on its own, some of what the giving side holds.
@@ -157,7 +159,7 @@ impl core::fmt::Display for Why {
         f.write_str(match self {
             Self::Unfinished => "the session did not run to its end",
             Self::Displaced => "another session took over what this one was staging",
-            Self::Diverged => "the replicas go on differing: one event has two contents",
+            Self::Diverged => "the replicas go on differing: one of them does not tell the truth",
             Self::ReceiveOnly => {
                 "the side that only receives has changed what it received, and nothing is taken from it"
             }

@@ -197,6 +197,8 @@ impl Session {
             | Message::Nodes { space, .. }
             | Message::WantHistories { space, .. }
             | Message::Histories { space, .. }
+            | Message::Contents { space, .. }
+            | Message::Unlike { space, .. }
             | Message::GiveUp { space, .. } => *space,
         };
         if space >= self.next_id.max(1) && space % 2 == u64::from(!self.opener) {

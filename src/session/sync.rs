@@ -20,6 +20,7 @@
 //! declared in open and answer and at the end of each delta. Both know it, so it does not
 //! travel. A write made meanwhile lies beyond it and waits for the next session.
 
+mod contents;
 mod fork;
 mod intake;
 mod opening;
@@ -83,6 +84,8 @@ enum Phase {
     Proof,
     /// The digests are being walked.
     Walk,
+    /// Items are compared, of dots that live at both sides.
+    Contents,
     /// Histories are compared: whatever else comes was sent before the peer knew.
     Forked,
 }
@@ -145,6 +148,10 @@ pub(super) struct SpaceSync {
     walked: VersionVector,
     /// The roots at it, here and at the peer: where neither changes by a walk, none will.
     walked_roots: Option<(RootHash, RootHash)>,
+    /// The blocks on which the peer made claims by it.
+    walked_blocks: Vec<(ReplicaId, u64)>,
+    /// At which roots what lives in them was shown.
+    shown_at: Option<(RootHash, RootHash)>,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
     /// Nodes that this side opened last in the walk, ascending, and how many both have
@@ -204,6 +211,8 @@ impl SpaceSync {
             vector_wanted: false,
             walked: VersionVector::new(),
             walked_roots: None,
+            walked_blocks: Vec::new(),
+            shown_at: None,
             blocks: Vec::new(),
             claimed: false,
             asked: Vec::new(),
@@ -322,6 +331,10 @@ impl SpaceSync {
             (Message::Nodes { opened, blocks, .. }, Phase::Proof | Phase::Walk) => {
                 self.take_nodes(opened, blocks, around)?;
             }
+            (Message::Contents { blocks, .. }, Phase::Proof) if self.opener => {
+                self.take_contents(&blocks, around)?;
+            }
+            (Message::Unlike { chunk, .. }, Phase::Contents) => self.take_unlike(&chunk, around)?,
             (Message::WantHistories { origins, back, .. }, _) => {
                 self.told_to_show_histories((origins, back), around)?;
             }

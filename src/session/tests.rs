@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message::Message;
 use super::{Report, Scope, Session, Why};
-use crate::causal::ReplicaId;
-use crate::codec::Cursor;
-use crate::space::{Options, Store, feeder_name};
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::{Cursor, Kind, Prefix, Put};
+use crate::space::{Chunk, Event, Last, Options, Removal, Store, feeder_name};
 use crate::storage::{KeyRange, MemoryStorage, Order, Storage, Table};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -405,4 +405,68 @@ fn what_one_staged_and_anothers_vector_covers_goes_to_the_trash() {
         .unwrap();
     assert_eq!(trashed, staged);
     assert!(keys(&b).is_empty() && b.check().unwrap().is_sound());
+}
+
+/// A replica that met one of two stores which go by one name and tag, and made one event each.
+fn met_one_of_two(value: &str) -> Store {
+    let twin = Store::in_memory_with(Options::with(
+        Arc::new(|| 1_000),
+        Arc::new(|bytes: &mut [u8]| bytes.fill(0xaa)),
+    ));
+    twin.space("main").unwrap().put("key", value, None).unwrap();
+    let peer = store();
+    meet(&twin, &peer);
+    peer
+}
+
+/// Whoever answers a comparison of contents with anything but items that both have seen is
+/// refused, and nothing has changed.
+#[test]
+fn lies_about_events_with_two_contents_are_refused() {
+    let (left, right) = (met_one_of_two("tea"), met_one_of_two("rice"));
+    let before = right.space("main").unwrap().root().unwrap();
+    let twin = ReplicaId::from_bytes([0xaa; 16]);
+    let prefix = Prefix::key(b"key").unwrap().step(Kind::VALUE, b"").unwrap();
+    let item = |past: VersionVector| Event::Item {
+        place: prefix.place().as_bytes().to_vec(),
+        past,
+        payload: vec![0; 9],
+    };
+    let chunk = |dot: Dot, event: Event, last: Option<Last>| Chunk {
+        events: vec![(dot, event)],
+        upto: [(dot.replica, dot.seq)].into_iter().collect(),
+        last,
+    };
+    let first = Dot::new(twin, Seq::FIRST);
+    let unseen = Dot::new(twin, Seq::new(9));
+    let own_future: VersionVector = [(right.replica(), Seq::new(9))].into_iter().collect();
+    let lies = [
+        chunk(unseen, item(VersionVector::new()), None),
+        chunk(first, Event::Removal(Removal::Dots(vec![first])), None),
+        chunk(first, item(own_future), None),
+        chunk(first, item(VersionVector::new()), Some(Last::default())),
+    ];
+    for lie in lies {
+        let mut pair = Pair::new(&left, &right);
+        // Until the answerer shows what lives in a block.
+        let shown = loop {
+            pair.send(0, usize::MAX);
+            let frame = pair.sides[1].poll_frame(0).unwrap().unwrap();
+            let mut cursor = Cursor::new("frame", &frame);
+            cursor.varint().unwrap();
+            if matches!(Message::decode(&mut cursor), Ok(Message::Contents { .. })) {
+                break pair.sides[1].report().frames_received;
+            }
+            pair.sides[0].handle_frame(0, &frame).unwrap();
+        };
+        let mut frame = Vec::new();
+        frame.put_varint(shown);
+        Message::Unlike { space: 0, chunk: Box::new(lie) }.encode(&mut frame);
+        let refused = pair.sides[1].handle_frame(0, &frame);
+        assert!(matches!(refused, Err(crate::Error::Peer(_))), "{refused:?}");
+        assert_eq!(right.space("main").unwrap().root().unwrap(), before);
+        assert!(right.check().unwrap().is_sound());
+    }
+    meet(&left, &right);
+    assert_eq!(right.space("main").unwrap().get("key").unwrap().len(), 2);
 }

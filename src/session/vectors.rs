@@ -12,10 +12,10 @@ use super::scope::Scope;
 use super::session::Session;
 use crate::causal::{Seq, Tag, TaggedVector};
 use crate::codec::{Cursor, DecodeError};
-use crate::digest::{Node, RootHash};
+use crate::digest::{ItemHash, Node, RootHash};
 use crate::space::tests::{replica, sample_chunks, vector};
 use crate::space::vectors::{Vector, check, damaged};
-use crate::space::{History, Options, Store, VectorHash};
+use crate::space::{BlockContents, History, Options, Store, VectorHash};
 
 fn tagged(entries: &[(u8, u64, u8)]) -> TaggedVector {
     let entry =
@@ -66,6 +66,13 @@ fn messages() -> Vec<(String, Message)> {
         stretches: vec![stretch(1, 1), stretch(200, 2)],
     };
     let second_history = History { origin: replica(2), top: Seq::ZERO, stretches: vec![] };
+    let contents = |n, block, lows: &[u8]| BlockContents {
+        origin: replica(n),
+        block,
+        hashes: lows.iter().map(|low| (*low, ItemHash::from_bytes([*low; 16]))).collect(),
+    };
+    let blocks = vec![contents(1, 0, &[1, 255]), contents(1, 300, &[]), contents(2, 0, &[0])];
+    let (_, unlike) = sample_chunks().swap_remove(0);
     let mut all = vec![
         ("hello", hello(Scope::All)),
         ("hello_for_one_space", hello(Scope::Space("main".to_owned()))),
@@ -113,6 +120,8 @@ fn messages() -> Vec<(String, Message)> {
             "histories",
             Message::Histories { space: 2, histories: vec![first_history, second_history] },
         ),
+        ("contents", Message::Contents { space: 2, blocks }),
+        ("unlike", Message::Unlike { space: 2, chunk: Box::new(unlike) }),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()
@@ -146,7 +155,7 @@ fn leaves_something_out(message: &Message) -> bool {
 fn vectors_of_messages() {
     let made = messages();
     let tags: std::collections::BTreeSet<u8> = made.iter().map(|(_, m)| encoded(m)[0]).collect();
-    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=19).collect::<Vec<_>>());
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
     let vectors: Vec<Vector> = made
         .iter()
         .map(|(name, message)| (name.clone(), format!("{message:?}"), encoded(message)))

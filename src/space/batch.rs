@@ -123,12 +123,17 @@ impl<'t> Batch<'t> {
             return Err(corrupt(Table::Vectors, &key, "more events than a replica can make"));
         }
         let dot = Dot::new(replica, seen.next());
-        self.risen.advance(dot);
-        self.dots.push(dot);
+        self.raise(dot);
         if self.made.iter().all(|first| first.replica != replica) {
             self.made.push(dot);
         }
         Ok(dot)
+    }
+
+    /// Sees an event.
+    pub(super) fn raise(&mut self, dot: Dot) {
+        self.risen.advance(dot);
+        self.dots.push(dot);
     }
 
     /// Puts the row of a live item.

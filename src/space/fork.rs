@@ -25,8 +25,8 @@
 //!
 //! # What it does not cover
 //! - Copies of a *running* process (a machine resumed twice from one image of its memory): both
-//!   go on under one tag. Where both contents of a dot live, the session ends as
-//!   [`Diverged`](crate::session::Why::Diverged).
+//!   go on under one tag. Where both contents of a dot live, see
+//!   [`Equivocation`](super::Equivocation); where one was removed, the other may go with it.
 //! - Read contexts that are kept over it, and the pasts of items in the trash: they name dots
 //!   that may be of the other history since.
 //! - A counter of which two copies have each added up rows from before they parted, which both do

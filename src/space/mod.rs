@@ -77,6 +77,7 @@ mod damage;
 #[cfg(feature = "sim")]
 mod decoders;
 mod dropping;
+mod equivocation;
 mod fields;
 mod fork;
 mod handles;
@@ -115,6 +116,7 @@ pub(crate) use chunk::Chunk;
 pub(crate) use chunk::{Claim, Event, Last};
 #[cfg(feature = "sim")]
 pub(crate) use decoders::read_row;
+pub(crate) use equivocation::BlockContents;
 pub(crate) use fork::{History, Parted};
 pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
@@ -127,6 +129,7 @@ pub use backup::BackupReport;
 pub use brake::{Held, MassRemoval};
 pub use check::CheckReport;
 pub use condition::{Condition, Outcome};
+pub use equivocation::Equivocation;
 pub use fork::Fork;
 pub use handles::{
     Counter, DwFlag, EwFlag, LwwRegister, Map, MvRegister, ReadContext, Replacing, RwSet, Set,

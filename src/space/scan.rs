@@ -7,7 +7,7 @@ use super::tx::Reads;
 use super::view::Row;
 use super::{Snapshot, Space, Tx};
 use crate::causal::Dot;
-use crate::codec::{Kind, place};
+use crate::codec::{DecodeError, Kind, place};
 use crate::error::Error;
 use crate::space::rows::{after, corrupt};
 use crate::storage::{StorageError, Table};
@@ -104,14 +104,15 @@ impl Item {
         kind.and_then(|kind| fields::unknown(kind, &self.payload).ok()).unwrap_or_default()
     }
 
+    /// The item of an event at a place.
+    pub(super) fn made(dot: Dot, place: &[u8], payload: &[u8]) -> Result<Self, DecodeError> {
+        let (key, path) = (place::key_of(place)?, place::steps_of(place)?);
+        Ok(Self { key, path, dot, payload: payload.to_vec() })
+    }
+
     fn of(row: &Row<'_>) -> Result<Self, StorageError> {
-        let wrong = |e| corrupt(Table::Items, row.key, e);
-        Ok(Self {
-            key: place::key_of(row.place).map_err(wrong)?,
-            path: place::steps_of(row.place).map_err(wrong)?,
-            dot: row.dot,
-            payload: row.payload()?.to_vec(),
-        })
+        let made = Self::made(row.dot, row.place, row.payload()?);
+        made.map_err(|e| corrupt(Table::Items, row.key, e))
     }
 }
 

@@ -34,6 +34,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("both_wrote", recorded(&honest(8), &victim())),
         ("removals", recorded(&behind, &victim())),
         ("walk", recorded(&forgetful, &victim())),
+        ("two_contents", recorded(&two_contents(), &victim())),
     ]
 }
 
@@ -50,6 +51,15 @@ fn forgetful() -> rejoin::Store {
     for n in [1, 5, 9] {
         cart.remove(&n).unwrap();
     }
+    store
+}
+
+/// A replica that knows other contents of the victim's events.
+fn two_contents() -> rejoin::Store {
+    let (store, twin) = (store(11), store(1));
+    let cart = main_of(&twin).set::<u32>("cart");
+    (100..130).for_each(|n| cart.add(&n).unwrap());
+    meet(&store, &twin).unwrap();
     store
 }
 

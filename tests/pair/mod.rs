@@ -79,14 +79,19 @@ impl Meeting {
 
     /// The same, and the session may go on afterwards; whether it came to its end.
     pub(crate) fn run_on(&mut self, frames: usize) -> bool {
+        self.try_run(frames).unwrap()
+    }
+
+    /// The same, where a side may refuse what the other says: then that is why it ended.
+    pub(crate) fn try_run(&mut self, frames: usize) -> Result<bool, Error> {
         let mut left = frames;
         let mut from_left = true;
         let mut quiet = 0;
         while !self.is_over() {
             if left == 0 {
-                return false;
+                return Ok(false);
             }
-            if self.hand_over(from_left).unwrap() {
+            if self.hand_over(from_left)? {
                 (left, quiet) = (left - 1, 0);
                 continue;
             }
@@ -98,11 +103,11 @@ impl Meeting {
                 let due =
                     due.unwrap_or_else(|| panic!("both wait: {:?}, {:?}", self.left, self.right));
                 self.now_ms = due.max(self.now_ms);
-                self.left.handle_timeout(self.now_ms).unwrap();
-                self.right.handle_timeout(self.now_ms).unwrap();
+                self.left.handle_timeout(self.now_ms)?;
+                self.right.handle_timeout(self.now_ms)?;
             }
         }
-        true
+        Ok(true)
     }
 
     /// Bytes of all frames both ways.

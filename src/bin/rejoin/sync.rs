@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rejoin::net::{NetOptions, SyncError, sync_url};
 use rejoin::session::{Report, Scope, Session, SessionOptions};
-use rejoin::space::{Fork, MassRemoval};
+use rejoin::space::{Equivocation, Fork, Item, MassRemoval};
 use rejoin::{Error, Store};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
@@ -147,6 +147,18 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
             })
         })
         .collect();
+    let item = |item: &Item| {
+        json!({
+            "key": text::json(&item.key),
+            "dot": item.dot.to_string(),
+            "payload": text::json(&item.payload),
+        })
+    };
+    let equivocation = |told: &Equivocation| {
+        let space = text::json(told.space.as_bytes());
+        json!({ "space": space, "kept": item(&told.kept), "other": item(&told.other) })
+    };
+    let equivocations: Vec<Value> = report.equivocations.iter().map(equivocation).collect();
     let mut json = json!({
         "peer": report.peer.map(|peer| peer.to_string()),
         "spaces": report.spaces.len(),
@@ -162,6 +174,7 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
         "repaired": report.repaired,
         "kept": report.kept,
         "forks": forks,
+        "equivocations": equivocations,
         "root": root,
         "converged": converged,
         "each": each,
@@ -171,6 +184,13 @@ fn tell(report: &Report, error: Option<&str>, out: &mut Out) -> Done {
     }
     out.result(&json, line(report))?;
     report.forks.iter().for_each(|fork| note(format_args!("{}", fork_text(fork))));
+    for Equivocation { space, kept, other, .. } in &report.equivocations {
+        let key = text::line(&kept.key);
+        note(format_args!(
+            "space {space:?}: event {} was made twice, with two contents at {key}; one goes on as {}",
+            kept.dot, other.dot
+        ));
+    }
     for space in report.spaces.iter().filter(|space| space.not_taken) {
         note(format_args!(
             "space {:?}: the side that only receives has more, which was not taken",

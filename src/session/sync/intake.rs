@@ -79,7 +79,14 @@ impl SpaceSync {
     /// and a talk without end.
     fn check_turn(&mut self, message: &Message) -> Result<(), Error> {
         let speaks = |m: &&Message| {
-            matches!(m, Message::Proof { .. } | Message::Again { .. } | Message::Nodes { .. })
+            matches!(
+                m,
+                Message::Proof { .. }
+                    | Message::Again { .. }
+                    | Message::Nodes { .. }
+                    | Message::Contents { .. }
+                    | Message::Unlike { .. }
+            )
         };
         let taken = |m: &&Message| matches!(m, Message::Taken { .. });
         match message {
@@ -174,6 +181,7 @@ impl SpaceSync {
         }
         if !last.claims.is_empty() {
             self.theirs.join(&self.cut);
+            self.walked_blocks = last.claims.iter().map(|c| (c.origin, c.block)).collect();
             if !core::mem::take(&mut self.claimed) {
                 let blocks = last.claims.iter().map(|claim| (claim.origin, claim.block)).collect();
                 self.sending = Some(Sending::Claims(blocks));

@@ -67,11 +67,14 @@ impl SpaceSync {
             self.give_up(around, Why::ReceiveOnly);
             return Ok(());
         }
+        // Where writes, repair or other sessions changed either of the two while they walked, that
+        // they differ is no sign of a dot with two contents.
+        let same = self.walked == self.cut && self.walked_roots == Some((root, theirs))
+            || fault!(ChangeTakenForTwoContents);
+        if same && self.show_contents((root, theirs))? {
+            return Ok(());
+        }
         if self.walks > WALKS {
-            // Where writes, repair or other sessions changed either of the two while they
-            // walked, that they differ is no sign of a dot with two contents.
-            let same = self.walked == self.cut && self.walked_roots == Some((root, theirs))
-                || fault!(ChangeTakenForTwoContents);
             let moved = !same || self.has_news()?;
             self.give_up(around, if moved { Why::Unfinished } else { Why::Diverged });
             return Ok(());

@@ -1,0 +1,76 @@
+//! One event with two contents, found where a walk changed nothing: see
+//! [`crate::space::Equivocation`].
+//!
+//! ```text
+//! opener                                answerer
+//!   proof                     ─────▶    as the last walk left it: its blocks hold the same dots
+//!                             ◀─────    contents: what lives in these blocks, as hashes
+//!   unlike: items of which
+//!   something else lives there ────▶    takes them in beside its own
+//!                             ◀─────    unlike: its own
+//!   takes them in; proof      ─────▶
+//! ```
+//! A message of items holds about a chunk of them: where there are more, another walk follows.
+
+use super::{Around, Phase, SpaceSync, protocol};
+use crate::digest::RootHash;
+use crate::error::Error;
+use crate::session::contents::CONTENT_BLOCKS;
+use crate::session::message::Message;
+use crate::session::report::Why;
+use crate::space::{BlockContents, Chunk};
+
+impl SpaceSync {
+    /// Shows what lives in the blocks of the last walk, if it changed nothing and this has not
+    /// been tried at these roots; whether it does.
+    pub(super) fn show_contents(&mut self, roots: (RootHash, RootHash)) -> Result<bool, Error> {
+        if self.walked_blocks.is_empty() || self.shown_at == Some(roots) {
+            return Ok(false);
+        }
+        self.shown_at = Some(roots);
+        let blocks = core::mem::take(&mut self.walked_blocks);
+        let blocks = blocks.get(..CONTENT_BLOCKS).unwrap_or(&blocks);
+        let blocks = self.space.contents(self.generation, blocks, &self.cut)?;
+        self.phase = Phase::Contents;
+        self.queue.push_back(Message::Contents { space: self.id, blocks });
+        Ok(true)
+    }
+
+    pub(super) fn take_contents(
+        &mut self,
+        blocks: &[BlockContents],
+        around: &mut Around<'_>,
+    ) -> Result<(), Error> {
+        if self.one_way.either() {
+            self.give_up(around, Why::ReceiveOnly);
+            return Ok(());
+        }
+        let chunk = self.space.unlike(self.generation, blocks, &self.cut)?;
+        self.phase = Phase::Contents;
+        self.queue.push_back(Message::Unlike { space: self.id, chunk: Box::new(chunk) });
+        Ok(())
+    }
+
+    pub(super) fn take_unlike(
+        &mut self,
+        chunk: &Chunk,
+        around: &mut Around<'_>,
+    ) -> Result<(), Error> {
+        if chunk.last.is_some() {
+            return Err(protocol("items of two contents that end a delta"));
+        }
+        self.space.check_blocks(chunk.blocks())?;
+        let (mine, found) = self.space.take_unlike(self.generation, chunk)?;
+        around.report.equivocations.extend(found);
+        self.phase = Phase::Proof;
+        if !mine.events.is_empty() {
+            // What differed is settled: whatever is left is looked for from the beginning.
+            (self.walks, self.rounds) = (0, 0);
+        }
+        if self.opener {
+            return self.prove_with_news(around);
+        }
+        self.queue.push_back(Message::Unlike { space: self.id, chunk: Box::new(mine) });
+        Ok(())
+    }
+}

@@ -1,0 +1,292 @@
+//! One event with two contents: stores that go on under one name and one tag, as copies of a
+//! running process do. Whoever meets, both contents live on at everybody, and nobody differs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod pair;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use pair::{Meeting, NOW_MS, main_of, meet, store};
+use quickcheck::{Arbitrary, Gen, QuickCheck};
+use rejoin::sim::{Disk, Random};
+use rejoin::space::{Equivocation, Replacing};
+use rejoin::{Error, Options, PeerError, Store};
+
+fn elements(store: &Store) -> BTreeSet<u32> {
+    let elements = main_of(store).set::<u32>("all").elements().unwrap();
+    elements.into_iter().map(|element| element.decoded().unwrap()).collect()
+}
+
+fn add(store: &Store, element: u32) {
+    main_of(store).set("all").add(&element).unwrap();
+}
+
+#[test]
+fn both_contents_of_an_event_live_on_at_both_and_are_told_once() {
+    let (one, two) = (store(1), store(1));
+    assert_eq!(one.replica(), two.replica());
+    let (left, right, third) = (store(2), store(3), store(4));
+    main_of(&one).put("note", "tea", None).unwrap();
+    main_of(&two).put("note", "rice", None).unwrap();
+    meet(&one, &left);
+    meet(&two, &right);
+
+    let mut meeting = Meeting::of(&left, &right);
+    meeting.run_on(usize::MAX);
+    for (side, at) in [(&meeting.left, &left), (&meeting.right, &right)] {
+        assert!(side.report().converged(), "{:?}", side.report());
+        let [Equivocation { space, kept, other, .. }] = side.report().equivocations.as_slice()
+        else {
+            panic!("{:?}", side.report())
+        };
+        assert_eq!((space.as_str(), kept.key.as_slice()), ("main", &b"note"[..]));
+        assert_eq!((kept.dot.replica, kept.dot.seq.get()), (one.replica(), 1));
+        assert_eq!(other.dot.seq.get(), 1);
+        assert_ne!(other.dot.replica, one.replica());
+        let siblings = main_of(at).get("note").unwrap();
+        assert_eq!(siblings.values().collect::<BTreeSet<_>>(), [&b"rice"[..], b"tea"].into());
+        assert!(at.check().unwrap().is_sound());
+    }
+    assert_eq!(meeting.left.report().equivocations, meeting.right.report().equivocations);
+
+    // Told once, and the next session is as quiet as any.
+    let report = meet(&left, &right);
+    assert_eq!((report.round_trips, report.equivocations.len()), (1, 0));
+    // Those who hold one of the two come to the same; who holds none takes both as they are.
+    for at in [&third, &one, &two] {
+        assert_eq!(meet(&left, at).equivocations, []);
+        assert_eq!(main_of(at).root().unwrap(), main_of(&left).root().unwrap());
+    }
+    assert_eq!(main_of(&right).root().unwrap(), main_of(&left).root().unwrap());
+}
+
+/// Somebody made one of the two, and removed the other, before a third that holds the loser came.
+#[test]
+fn what_was_settled_and_then_replaced_does_not_come_back() {
+    let (one, two) = (store(1), store(1));
+    let (left, right, late) = (store(2), store(3), store(4));
+    main_of(&one).put("note", "tea", None).unwrap();
+    main_of(&two).put("note", "rice", None).unwrap();
+    meet(&one, &left);
+    meet(&two, &right);
+    meet(&one, &late);
+    meet(&left, &right);
+    let read = main_of(&left).get("note").unwrap();
+    main_of(&left).put("note", "tea and rice", read.context()).unwrap();
+    for at in [&late, &two, &one, &right] {
+        meet(&left, at);
+        let siblings = main_of(at).get("note").unwrap();
+        assert_eq!(siblings.values().collect::<Vec<_>>(), [b"tea and rice"]);
+    }
+}
+
+/// More than one message holds, in many blocks, large and small.
+#[test]
+fn thousands_of_events_with_two_contents() {
+    let (one, two) = (store(1), store(1));
+    let (left, right) = (store(2), store(3));
+    for (at, fill) in [(&one, b'x'), (&two, b'y')] {
+        for transaction in 0..10 {
+            main_of(at)
+                .write(|tx| {
+                    (0..2_000).try_for_each(|n| {
+                        let key = format!("{transaction} {n}");
+                        let size = if n == 7 { 100_000 } else { 10 };
+                        tx.put(key, vec![fill; size], Replacing::Nothing).map(drop)
+                    })
+                })
+                .unwrap();
+        }
+    }
+    meet(&one, &left);
+    meet(&two, &right);
+    let mut told = 0;
+    for _ in 0..50 {
+        let mut meeting = Meeting::of(&left, &right);
+        meeting.run_on(usize::MAX);
+        let report = meeting.left.report().clone();
+        told += report.equivocations.len();
+        assert!(report.finished, "{report:?}");
+        if report.converged() {
+            break;
+        }
+    }
+    assert_eq!(told, 20_000);
+    meet(&left, &right);
+    assert_eq!(main_of(&left).status().unwrap().items, 40_000);
+    assert!(left.check().unwrap().is_sound() && right.check().unwrap().is_sound());
+}
+
+/// A device: its disk, and what is open on it.
+struct Device {
+    disk: Disk,
+    store: Option<Store>,
+}
+
+struct World {
+    devices: Vec<Device>,
+    /// How many of them, the first ones, go by one name.
+    twins: usize,
+    drawn: u64,
+    written: u32,
+    told: Vec<BTreeSet<String>>,
+}
+
+impl World {
+    fn new(twins: usize, others: usize) -> Self {
+        let (told, devices) = (Vec::new(), Vec::new());
+        let mut world = Self { devices, twins, drawn: 1, written: 0, told };
+        (0..twins + others).for_each(|_| world.add());
+        world
+    }
+
+    fn add(&mut self) {
+        let at = self.devices.len();
+        self.devices.push(Device { disk: Disk::in_memory(), store: None });
+        self.told.push(BTreeSet::new());
+        if at >= self.twins {
+            self.drawn += 1;
+        }
+        self.open(at);
+    }
+
+    /// Opens it with randomness that no other opening has but those of its twins at first.
+    fn open(&mut self, at: usize) {
+        let random = Mutex::new(Random::new(self.drawn));
+        let entropy = move |bytes: &mut [u8]| random.lock().unwrap().fill(bytes);
+        let options = Options::with(Arc::new(|| NOW_MS), Arc::new(entropy));
+        let device = &mut self.devices[at];
+        device.store = None;
+        let entropy = options.entropy.clone();
+        let storage = device.disk.open(&mut |bytes| entropy(bytes)).unwrap();
+        device.store = Some(Store::on(storage, options).unwrap());
+    }
+
+    fn store(&self, at: usize) -> &Store {
+        self.devices[at].store.as_ref().unwrap()
+    }
+
+    fn write(&mut self, at: usize) {
+        self.written += 1;
+        add(self.store(at), self.written);
+    }
+
+    /// The two meet, and the line is cut after so many frames. Nothing is gone afterwards.
+    fn meet(&mut self, a: usize, b: usize, frames: usize) -> Result<(), String> {
+        if a == b || self.store(a).replica() == self.store(b).replica() {
+            return Ok(());
+        }
+        let before = [a, b].map(|at| elements(self.store(at)));
+        let mut meeting = Meeting::of(self.store(a), self.store(b));
+        let error = meeting.try_run(frames).err();
+        let reports = [meeting.left.report().clone(), meeting.right.report().clone()];
+        meeting.left.close();
+        meeting.right.close();
+        drop(meeting);
+        if let Some(error) = error {
+            let Error::Peer(PeerError::OwnFuture { .. } | PeerError::Refused { .. }) = error else {
+                return Err(format!("{a} and {b}: {error}"));
+            };
+            // As the error says: it was copied while it was open.
+            let twins = self.twins;
+            for at in [a, b].into_iter().filter(|at| *at < twins) {
+                self.drawn += 1;
+                self.open(at);
+            }
+        } else if frames == usize::MAX && !reports.iter().all(|report| report.converged()) {
+            return Err(format!("{a} and {b}: {reports:?}"));
+        }
+        for (n, at) in [a, b].into_iter().enumerate() {
+            let lost: Vec<_> = before[n].difference(&elements(self.store(at))).copied().collect();
+            if !lost.is_empty() {
+                return Err(format!("{a} and {b}: {at} lost {lost:?}"));
+            }
+            for told in &reports[n].equivocations {
+                if !self.told[at].insert(format!("{:?}", told.other)) {
+                    return Err(format!("{a} and {b}: {at} is told twice of {told:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody meets a newcomer, until nothing is new.
+    fn heal(&mut self) -> Result<(), String> {
+        self.add();
+        let hub = self.devices.len() - 1;
+        for _ in 0..4 {
+            (0..hub).try_for_each(|at| self.meet(at, hub, usize::MAX))?;
+        }
+        let root = main_of(self.store(hub)).root().unwrap();
+        for at in 0..=hub {
+            let found = elements(self.store(at));
+            if found.len() != self.written as usize {
+                return Err(format!("{at} has {found:?} of {}", self.written));
+            }
+            if main_of(self.store(at)).root().unwrap() != root {
+                return Err(format!("{at} has another root"));
+            }
+            let report = self.store(at).check().unwrap();
+            if !report.is_sound() {
+                return Err(format!("{at}: {:?}", report.problems));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Write(usize),
+    Meet(usize, usize),
+    Cut(usize, usize, usize),
+}
+
+#[derive(Clone, Debug)]
+struct History {
+    twins: usize,
+    others: usize,
+    steps: Vec<Step>,
+}
+
+impl Arbitrary for History {
+    fn arbitrary(g: &mut Gen) -> Self {
+        let at = |g: &mut Gen| usize::arbitrary(g) % 8;
+        let step = |g: &mut Gen| match u8::arbitrary(g) % 8 {
+            0..4 => Step::Write(at(g)),
+            4..6 => Step::Meet(at(g), at(g)),
+            _ => Step::Cut(at(g), at(g), 1 + usize::arbitrary(g) % 12),
+        };
+        let length = 4 + usize::arbitrary(g) % 30;
+        let steps = (0..length).map(|_| step(g)).collect();
+        Self { twins: 2 + usize::arbitrary(g) % 2, others: 2 + usize::arbitrary(g) % 2, steps }
+    }
+
+    fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
+        let whole = self.clone();
+        Box::new((0..self.steps.len()).map(move |at| {
+            let mut less = whole.clone();
+            less.steps.remove(at);
+            less
+        }))
+    }
+}
+
+#[test]
+fn whoever_goes_on_under_one_name_and_tag_nothing_is_lost_and_all_come_together() {
+    fn holds(history: History) -> Result<bool, String> {
+        let mut world = World::new(history.twins, history.others);
+        for step in &history.steps {
+            let of = |at: usize| at % world.devices.len();
+            match *step {
+                Step::Write(at) => world.write(of(at)),
+                Step::Meet(a, b) => world.meet(of(a), of(b), usize::MAX)?,
+                Step::Cut(a, b, frames) => world.meet(of(a), of(b), frames)?,
+            }
+        }
+        world.heal().map(|()| true)
+    }
+    let tests = std::env::var("REJOIN_FORKS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
+    QuickCheck::new().tests(tests).quickcheck(holds as fn(History) -> Result<bool, String>);
+}
