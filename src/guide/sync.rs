@@ -215,6 +215,10 @@
 //! Where claims would take away very many items at once, they are held back until somebody
 //! decides: [`operating`](super::operating) tells when. The news is applied; the space ends unproven.
 //!
+//! A walk that helps nothing is tried three times, after which the two are said to differ for
+//! good ([`Diverged`](crate::session::Why::Diverged)): one of them does not tell the truth.
+//!
+//! ## One event with two contents
 //! Where a walk changed nothing, and the roots still differ, an event has two contents: two copies
 //! of a running process made one each, or somebody forges. Both contents live, so neither may be
 //! lost. The answering side then shows the hashes of what lives in the blocks that the walk has
@@ -224,16 +228,23 @@
 //! [`Equivocation`](crate::space::Equivocation).
 //!
 //! ```text
-//! opener                              answerer
-//!   proof                   ─────▶    as the last walk left it
-//!                           ◀─────    contents: hashes of what lives in its blocks
-//!   unlike: own items       ─────▶    takes them in beside its own
-//!                           ◀─────    unlike: own items
-//!   takes them in; proof    ─────▶
+//!  hello, open, opened ────────────────────────────────────────────────▶
+//!  ◀───────────────────────────────────────────── hello, answer, opened
+//!  proof ──────────────────────────────────────────────────────────────▶
+//!  ◀───────────────────────────────────────────────────────────── nodes
+//!  last chunk ─────────────────────────────────────────────────────────▶
+//!  ◀──────────────────────────────────────────────────────── last chunk
+//!  proof ──────────────────────────────────────────────────────────────▶
+//!    as the walk left it
+//!  ◀────────────────────────────────────────────────────────── contents
+//!                                         hashes of what lives in its block
+//!  unlike ─────────────────────────────────────────────────────────────▶
+//!    an item; the other one takes it in beside its own
+//!  ◀──────────────────────────────────────────────────────────── unlike
+//!                                         the item of that side
+//!  last chunk, proof ──────────────────────────────────────────────────▶
+//!  ◀──────────────────────────────────────────────────────────── proven
 //! ```
-//!
-//! A walk that helps nothing is tried three times, after which the two are said to differ for
-//! good ([`Diverged`](crate::session::Why::Diverged)): one of them does not tell the truth.
 //!
 //! # A side that only receives
 //! Where one side takes nothing from the other

@@ -159,6 +159,15 @@ fn the_sequences_drawn_in_the_guide_are_what_travels() {
     main_of(&back).counter("n").add(2).unwrap();
     assert_eq!(drawn("Two histories under one name"), whole(&back, &met));
 
+    // Two stores that go by one name and one tag.
+    let (left, right) = (store(12, 0), store(13, 0));
+    for (n, met) in [&left, &right].into_iter().enumerate() {
+        let twin = store(11, 0);
+        main_of(&twin).register("drink").set(&n).unwrap();
+        session(&twin, met, usize::MAX);
+    }
+    assert_eq!(drawn("One event with two contents"), whole(&left, &right));
+
     let (new, full) = (store(4, 0), store(5, 0));
     for n in 0..7_u8 {
         main_of(&full).put([n], vec![n; 100 << 10], None).unwrap();
