@@ -36,7 +36,7 @@
 //!    vector …, root …
 //!  ◀──────────────────────────────────────────── hello, same, opened
 //! ```
-//! One round trip of 168 bytes, whatever the size of the stores.
+//! One round trip of some 190 bytes, whatever the size of the stores.
 //!
 //! ## One change on each side
 //! ```text
@@ -300,8 +300,8 @@
 //! # What it costs
 //! | case | round trips | bytes |
 //! |---|---|---|
-//! | equal | 1 | 168 for one space of one writer, 184 of two (third meeting of `cargo run --release --example cart`) |
-//! | *d* items differ | 2 | those of the *d* items, and about 350 more (445 in all for a note of 13 and one of 17 bytes: the second sync of the README's shell story) |
+//! | equal | 1 | about 190 for one space of one writer, 216 of two (third meeting of `cargo run --release --example cart`) |
+//! | *d* items differ | 2 | those of the *d* items, and about 420 more (519 in all for a note of 13 and one of 17 bytes: the second sync of the README's shell story) |
 //! | a base is not known | 1 more | the whole vector, 17 to 26 bytes for each replica that ever wrote |
 //! | a proof fails once | 1 more | the news |
 //! | repair | 2 more, and half a one for each level that is not opened at once | for each block that differs 32 bytes, and 9 for each of up to 64 children of a node above it |
