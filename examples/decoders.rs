@@ -37,8 +37,9 @@ const UNIT_BYTES: u64 = 64 * limits::KIB as u64;
 const MOST_NS: u64 = 1_000_000;
 /// What an event of a chunk may take beside.
 const EVENT_NS: u64 = 50;
-const WHILES: u32 = 8;
-const WHILE_NS: u64 = 10_000_000;
+const WHILES: u32 = 4;
+/// Long beside the ticks in which the time of a thread is told.
+const WHILE_NS: u64 = 40_000_000;
 
 /// The time that this thread was on a processor; the time that it is, where that is not told.
 fn now_ns(begun: Instant) -> u64 {

@@ -5,7 +5,9 @@ pub(crate) mod encoding;
 mod error;
 pub mod limits;
 pub mod place;
+mod places;
 
 pub use cursor::{Cursor, Put, unzigzag, zigzag};
 pub use error::{DecodeError, Problem};
 pub use place::{Kind, Place, Prefix};
+pub(crate) use places::Places;

@@ -289,10 +289,10 @@ pub fn key_range_start(key_prefix: &[u8]) -> Vec<u8> {
     bytes
 }
 
-struct Shape {
-    key_bytes: usize,
-    steps: usize,
-    closed: bool,
+pub(super) struct Shape {
+    pub(super) key_bytes: usize,
+    pub(super) steps: usize,
+    pub(super) closed: bool,
 }
 
 impl Shape {
@@ -304,12 +304,30 @@ impl Shape {
         bytes: &'a [u8],
         mut step: impl FnMut(Kind, &'a [u8]),
     ) -> Result<Self, DecodeError> {
-        let at = |rest: &[u8]| bytes.len() - rest.len();
-        let (key, mut rest) = split_escaped(bytes).map_err(|p| wrong(0, p))?;
+        let key = Self::key(bytes)?;
+        let from = key.key_bytes;
+        key.path(bytes, from, |kind, name, _| step(kind, name))
+    }
+
+    /// What stands in front of the path.
+    pub(super) fn key(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (key, rest) = split_escaped(bytes).map_err(|p| wrong(0, p))?;
         let zeros = key.iter().filter(|&&b| b == 0).count();
         check_key(key.len() - zeros)?;
-        let mut shape = Self { key_bytes: at(rest), steps: 0, closed: false };
-        check_path(0, rest.len())?;
+        Ok(Self { key_bytes: bytes.len() - rest.len(), steps: 0, closed: false })
+    }
+
+    /// Goes on behind the step that ends at `from`; each step with where it ends.
+    pub(super) fn path<'a>(
+        self,
+        bytes: &'a [u8],
+        from: usize,
+        mut step: impl FnMut(Kind, &'a [u8], usize),
+    ) -> Result<Self, DecodeError> {
+        let at = |rest: &[u8]| bytes.len() - rest.len();
+        let mut shape = self;
+        let mut rest = bytes.get(from..).unwrap_or_default();
+        check_path(0, bytes.len() - shape.key_bytes)?;
         while let Some((&number, after)) = rest.split_first() {
             let Some(kind) = Kind::new(number) else {
                 shape.closed = true;
@@ -321,7 +339,7 @@ impl Shape {
             let (name, after) = split_escaped(after).map_err(|p| wrong(at(after), p))?;
             shape.steps += 1;
             check_path(shape.steps, 0)?;
-            step(kind, name);
+            step(kind, name, at(after));
             rest = after;
         }
         Ok(shape)
@@ -372,9 +390,11 @@ fn debug(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 pub fn leaf_kind(place: &[u8]) -> Result<Kind, DecodeError> {
     let mut leaf = None;
     let shape = Shape::walk(place, |kind, _| leaf = Some(kind))?;
-    leaf.filter(|_| shape.closed).ok_or_else(|| {
-        wrong(place.len(), Problem::Other("a prefix where a whole place must stand"))
-    })
+    leaf.filter(|_| shape.closed).ok_or_else(|| no_leaf(place))
+}
+
+pub(super) fn no_leaf(place: &[u8]) -> DecodeError {
+    wrong(place.len(), Problem::Other("a prefix where a whole place must stand"))
 }
 
 /// The last step of an encoded place or prefix.

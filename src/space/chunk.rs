@@ -26,7 +26,7 @@ use std::collections::BTreeSet;
 use super::change::payload_fits;
 use super::rows::Removal;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
-use crate::codec::{Cursor, DecodeError, Prefix, Problem, Put, limits, place};
+use crate::codec::{Cursor, DecodeError, Places, Prefix, Problem, Put, limits};
 
 /// What one event brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +155,11 @@ impl Chunk {
         }
         let origins = Origins::new(origins);
         let mut chunk = Self::default();
-        let mut last_place = LastPlace { bytes: Vec::new(), room: limits::CHUNK_PLACE_BYTES };
+        let mut last_place = LastPlace {
+            bytes: Vec::new(),
+            room: limits::CHUNK_PLACE_BYTES,
+            places: Places::default(),
+        };
         let count = cursor.count(3, limits::VECTOR_REPLICAS)?;
         let mut upto = Vec::with_capacity(count);
         for _ in 0..count {
@@ -438,6 +442,7 @@ fn take_group(
 struct LastPlace {
     bytes: Vec<u8>,
     room: usize,
+    places: Places,
 }
 
 fn take_item(
@@ -446,7 +451,7 @@ fn take_item(
     last_place: &mut LastPlace,
 ) -> Result<Event, DecodeError> {
     let here = cursor.clone();
-    let LastPlace { bytes: last_place, room } = last_place;
+    let LastPlace { bytes: last_place, room, places } = last_place;
     let shared = cursor.varint()?;
     if shared > last_place.len() as u64 {
         return Err(here.wrong(Problem::Other("shares more of the last place than there is")));
@@ -464,7 +469,7 @@ fn take_item(
         .ok_or_else(|| here.wrong(Problem::Other("places that take more room than a chunk may")))?;
     let past = origins.take_vector(cursor, limits::REMOVAL_ORIGINS)?;
     let payload = cursor.bytes(limits::VALUE_BYTES + super::change::STAMP_BYTES)?;
-    let kind = place::leaf_kind(last_place)?;
+    let kind = places.leaf_kind(last_place, shared as usize)?;
     if !payload_fits(kind, payload) {
         return Err(here.wrong(Problem::Other("a payload that its type does not allow")));
     }
