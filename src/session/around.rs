@@ -11,6 +11,8 @@ pub(super) struct Around<'a> {
     pub(super) peer: ReplicaId,
     /// The name under which it stages.
     pub(super) feeder: ReplicaId,
+    /// How often names had given way here when the session began.
+    pub(super) ways: u64,
     pub(super) key: &'a [u8; 32],
     pub(super) one_way: OneWay,
     pub(super) mass_removal: MassRemoval,
@@ -26,8 +28,8 @@ impl<'a> Around<'a> {
         report: &'a mut Report,
         under_way: &'a mut u64,
     ) -> Self {
-        let Peer { replica, feeder, ref key, one_way, mass_removal } = *peer;
-        Self { now_ms, peer: replica, feeder, key, one_way, mass_removal, report, under_way }
+        let Peer { replica, feeder, ways, ref key, one_way, mass_removal } = *peer;
+        Self { now_ms, peer: replica, feeder, ways, key, one_way, mass_removal, report, under_way }
     }
 }
 
@@ -35,6 +37,7 @@ impl<'a> Around<'a> {
 pub(super) struct Peer {
     pub(super) replica: ReplicaId,
     pub(super) feeder: ReplicaId,
+    pub(super) ways: u64,
     /// Shortens hashes in this session.
     pub(super) key: [u8; 32],
     pub(super) one_way: OneWay,

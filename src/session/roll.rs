@@ -69,6 +69,10 @@ pub(super) struct Roll {
     /// and how often each was.
     to_come: BTreeMap<String, u64>,
     again: BTreeMap<String, u8>,
+    /// Under which number they were opened before.
+    were: BTreeMap<u64, String>,
+    /// Those that were given up here: the peer may open one once more before it knows.
+    given_up: BTreeSet<String>,
     new_spaces: usize,
     said_all: bool,
     heard_all: bool,
@@ -104,6 +108,8 @@ impl Roll {
             opened: BTreeSet::new(),
             to_come: BTreeMap::new(),
             again: BTreeMap::new(),
+            were: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             new_spaces: 0,
             said_all: false,
             heard_all: false,
@@ -269,16 +275,24 @@ impl Roll {
         Ok(())
     }
 
-    /// The peer opens a space; whether a new one may come to be by it.
-    pub(super) fn take_open(&mut self, name: &str, exists: bool) -> Result<(), Error> {
+    /// The peer opens a space; whether it is to be talked of. A new one may come to be by it.
+    pub(super) fn take_open(&mut self, name: &str, exists: bool) -> Result<bool, Error> {
         if !self.scope.as_ref().is_some_and(|scope| scope.contains(name)) {
             return Err(protocol("a space that the session is not about"));
         }
         if !self.opened.insert(name.to_owned()) {
-            return Err(protocol("a space opened twice"));
+            return match self.given_up.remove(name) {
+                true => Ok(false),
+                false => Err(protocol("a space opened twice")),
+            };
         }
         self.to_come.remove(name);
-        self.count_new(exists)
+        self.count_new(exists).map(|()| true)
+    }
+
+    /// A space was given up here, and the peer does not know that yet.
+    pub(super) fn note_given_up(&mut self, name: &str) {
+        self.given_up.insert(name.to_owned());
     }
 
     /// A space is opened once more; whether it may be.
@@ -289,6 +303,7 @@ impl Roll {
         }
         *times += 1;
         self.to_come.insert(name.to_owned(), id);
+        self.were.insert(id, name.to_owned());
         if opened_here {
             self.to_open.push(name.to_owned());
         }
@@ -303,6 +318,11 @@ impl Roll {
         self.to_open.retain(|other| *other != name);
         self.unproven = true;
         Some(name)
+    }
+
+    /// The space that had this number, and was opened once more.
+    pub(super) fn was(&self, id: u64) -> Option<&str> {
+        self.were.get(&id).map(String::as_str)
     }
 
     /// The spaces that were to be opened once more and were not.

@@ -34,6 +34,8 @@ const NUMBER_BYTES: usize = 10;
 /// [`is_over`](Self::is_over) says so and all is sent.
 pub struct Session {
     store: Store,
+    /// How often names had given way in it when this began.
+    ways: u64,
     opener: bool,
     nonce: [u8; 16],
     options: SessionOptions,
@@ -86,6 +88,7 @@ impl Session {
     fn new(store: &Store, opener: bool, roll: Roll, nonce: [u8; 16]) -> Self {
         Self {
             store: store.clone(),
+            ways: store.ways(),
             opener,
             nonce,
             options: SessionOptions::default(),
@@ -212,6 +215,16 @@ impl Session {
             return Ok(());
         }
         if let Message::GiveUp { why, .. } = &message
+            && *why != Why::Renamed
+            && let Some(name) = self.roll.was(space)
+        {
+            // It gave up before it heard of the new names, and may be gone: it will not answer.
+            let anew = |(_, sync): &(&u64, &SpaceSync)| sync.name() == name && sync.end.is_none();
+            let Some(id) = self.spaces.iter().find(anew).map(|(id, _)| *id) else { return Ok(()) };
+            let message = Message::GiveUp { space: id, why: *why };
+            return self.with_space(id, now_ms, |sync, around| sync.handle(message, around));
+        }
+        if let Message::GiveUp { why, .. } = &message
             && let Some(name) = self.arrivals.give_up(space)
         {
             self.roll.note_end(&name, false, None);
@@ -239,7 +252,7 @@ impl Session {
         let one_way = OneWay { here: self.options.receive_only, there: false };
         let mass_removal = self.options.mass_removal;
         let feeder = feeder_name(replica, opening);
-        self.peer = Some(Peer { replica, feeder, key, one_way, mass_removal });
+        self.peer = Some(Peer { replica, feeder, ways: self.ways, key, one_way, mass_removal });
         self.just_met = true;
         self.report.peer = Some(replica);
         self.roll.take_hello(&self.store, (replica, &key), scope, call)
@@ -258,7 +271,16 @@ impl Session {
             return protocol("a space under a number that is not the peer's to give");
         }
         let exists = self.store.space(&name)?.exists()?;
-        self.roll.take_open(&name, exists)?;
+        let given_up = |sync: &SpaceSync| sync.name() == name && matches!(sync.end, Some(Err(_)));
+        if self.spaces.values().any(given_up) {
+            self.roll.note_given_up(&name);
+        }
+        if !self.roll.take_open(&name, exists)? {
+            // It was given up here while the peer renamed, and that is all there is to say.
+            self.spaces.insert(id, SpaceSync::given_up(id, self.store.space(&name)?));
+            self.ready.push_back(id);
+            return Ok(());
+        }
         self.arrivals.push(Arrival { id, name, standing })?;
         self.admit(now_ms)
     }
@@ -385,7 +407,7 @@ impl Session {
             self.hello_sent = true;
             let (scope, call) = (self.roll.scope.clone().unwrap_or(Scope::All), self.roll.call);
             let (replica, nonce) = (self.store.replica(), self.nonce);
-            let opening = self.store.opening();
+            let opening = self.store.opening(self.ways);
             return Ok(Some(Message::Hello { replica, opening, nonce, scope, call }));
         }
         if core::mem::take(&mut self.to_tell) {

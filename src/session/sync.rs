@@ -107,6 +107,8 @@ pub(super) struct SpaceSync {
     /// What this side declared at first.
     mine: VersionVector,
     mine_tagged: TaggedVector,
+    /// What the peer declared at first.
+    theirs_tagged: TaggedVector,
     /// What the peer knows this side to have seen.
     told: VersionVector,
     asked_histories: bool,
@@ -184,6 +186,7 @@ impl SpaceSync {
             phase: Phase::Opening,
             mine: VersionVector::new(),
             mine_tagged: TaggedVector::new(),
+            theirs_tagged: TaggedVector::new(),
             told: VersionVector::new(),
             asked_histories: false,
             asked_back: false,
@@ -341,7 +344,13 @@ impl SpaceSync {
             (Message::Histories { histories, .. }, Phase::Forked) => {
                 self.take_histories(&histories, around)?;
             }
-            (Message::GiveUp { why, .. }, _) => self.end_with(around, Err(why)),
+            (Message::GiveUp { why, .. }, _) => {
+                if why == Why::Renamed {
+                    // What is staged from there stands here under the old names.
+                    self.space.forget_staged(self.generation, around.feeder)?;
+                }
+                self.end_with(around, Err(why));
+            }
             (_, Phase::Forked) => {}
             _ => return Err(protocol("a message that does not fit what went before")),
         }
@@ -369,8 +378,15 @@ impl SpaceSync {
             Sending::Delta | Sending::News => &[],
         };
         let chunk = match self.one_way.there {
-            true => outgoing.only_claims(&self.space, blocks, &self.cut)?,
-            false => outgoing.next(&self.space, &self.theirs, blocks, &self.cut)?,
+            true => Some(outgoing.only_claims(&self.space, blocks, &self.cut)?),
+            false => {
+                let opened = (&self.mine_tagged, &self.theirs_tagged);
+                outgoing.next(&self.space, &self.theirs, opened, blocks, &self.cut)?
+            }
+        };
+        let Some(chunk) = chunk else {
+            self.give_up(around, Why::Unfinished);
+            return Ok(self.queue.pop_front().map_or(Poll::Idle, Poll::Message));
         };
         let (items, removals) = chunk.counts();
         around.report.items_sent += items;
@@ -381,8 +397,8 @@ impl SpaceSync {
             self.unacknowledged += 1;
         }
         if let Some(last) = &chunk.last {
+            // Not yet told: a delta of the peer's may be under way that was made before it came.
             self.cut.join(&last.vector);
-            self.told.join(&last.vector);
             self.sent_chunks = 0;
             self.sent_all(around)?;
         }

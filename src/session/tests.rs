@@ -158,7 +158,7 @@ fn a_delta_whose_place_was_taken_and_given_back_does_not_go_on() {
     ["date", "elder", "fig"].iter().for_each(|key| put(&c, key));
     let mut slow = Pair::new(&a, &b);
     slow.run_until_staged(&b);
-    let feeder = feeder_name(a.replica(), a.opening());
+    let feeder = feeder_name(a.replica(), a.opening(a.ways()));
     // The delta of A makes no progress for long: that of C takes its place, and ends.
     let mut quick = Pair::new(&c, &b);
     // By its own clock, which has nothing to do with that of the other session.

@@ -47,11 +47,12 @@ impl Claimed {
 pub(super) struct Before {
     repaired: u64,
     kept: u64,
+    pub(super) forks: usize,
 }
 
 impl Before {
     pub(super) const fn of(report: &Report) -> Self {
-        Self { repaired: report.repaired, kept: report.kept }
+        Self { repaired: report.repaired, kept: report.kept, forks: report.forks.len() }
     }
 }
 
@@ -167,6 +168,7 @@ impl World<'_> {
         asked: MassRemoval,
     ) -> Result<u64, Wrong> {
         let failed = |error| Wrong::at(r, "its trash being asked", error);
+        let (lines, twins) = (self.lines(r, s)?, self.config.twins);
         let replica = &mut self.replicas[r];
         let (space, name) = (replica.space(s).clone(), replica.name);
         let at = &mut replica.at[s];
@@ -178,9 +180,12 @@ impl World<'_> {
                 next = gone.number + 1;
                 count += 1;
                 // Others came earlier: what another peer had staged went by that one's vector.
-                let lived = at.seen.showed(gone.item.dot);
+                let lived = at.seen.showed(lines.dot(gone.item.dot));
                 live_before += u64::from(lived);
-                if lived && gone.peer != peer || !oracle.wrote(&gone.item) {
+                let item = lines.item(gone.item.clone());
+                // What was staged goes by the name it had at who sent it.
+                let wrote = oracle.wrote(&item) || twins && !lived && oracle.wrote_as(&item);
+                if lived && gone.peer != peer || !wrote {
                     wrong = Some(format!("TRASH: {name} has {gone:?}, which {peer} took away"));
                 }
                 core::ops::ControlFlow::Continue(())
@@ -221,16 +226,19 @@ impl World<'_> {
         let name = self.replicas[r].name;
         let (mut written, mut counters) = (0, 0);
         for s in 0..self.config.spaces {
-            let replica = &mut self.replicas[r];
-            let space = replica.space(s).clone();
+            let space = self.replicas[r].space(s).clone();
             let id = space.replica();
-            let at = &mut replica.at[s];
             let vector = space.vector().map_err(failed)?;
-            let (first, last) = (at.made.get() + 1, vector.get(id).get());
+            let (first, last) = (self.replicas[r].at[s].made.get() + 1, vector.get(id).get());
             if last < first {
                 continue;
             }
+            let lines = self.lines(r, s)?;
+            let newest = Dot::new(id, Seq::new(last));
+            let id = self.learn_line(r, s, (&lines, newest))?;
             let shown = items!(space, Keys::all()).map_err(failed)?;
+            let shown = lines.items(&shown);
+            let at = &mut self.replicas[r].at[s];
             let is_live = |dot: &Dot| shown.iter().any(|item| item.dot == *dot);
             let gone: Vec<Dot> = at.seen.live().filter(|dot| !is_live(dot)).collect();
             let oracle = &mut self.oracles[s];

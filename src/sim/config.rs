@@ -111,10 +111,15 @@ pub struct Config {
     pub liars: bool,
     /// Whether disks say that they synced what they did not.
     pub lying_disks: bool,
+    /// Whether stores are put back and copied so that they cannot notice, and go on under
+    /// their name.
+    pub twins: bool,
 }
 
 impl Config {
-    pub(super) fn draw(seed: u64, random: &mut Random) -> Self {
+    /// Those of a seed; with an application, whose counters may be added up at any time,
+    /// there are no twins.
+    pub(super) fn draw(seed: u64, random: &mut Random, application: bool) -> Self {
         let mut config = Self::draw_common(random);
         // Of dice of their own, so that the other worlds are the same with and without them.
         let mut random = Random::of(seed, u64::MAX - 1);
@@ -127,10 +132,22 @@ impl Config {
             config.damages.extend([Damage::PowerCut, Damage::SyncCut]);
             config.keeps = false;
         }
-        if config.liars || config.lying_disks {
+        config.twins = random.below(6) == 0 && !application && !config.lying_disks;
+        if config.twins {
+            let of_twins = [Damage::Unnoticed, Damage::Unnoticed, Damage::Twinned, Damage::Twinned];
+            config.damages.extend(of_twins);
+            config.replicas = config.replicas.min(REPLICAS - 3);
+        }
+        if config.liars || config.lying_disks || config.twins {
             config.damage_permille = config.damage_permille.max(80);
         }
         config
+    }
+
+    /// Replicas at most, before all is healed: where there are twins, one more may have to
+    /// come then, for them to meet.
+    pub(super) const fn most_replicas(&self) -> usize {
+        if self.twins { REPLICAS - 1 } else { REPLICAS }
     }
 
     fn draw_common(random: &mut Random) -> Self {
@@ -198,6 +215,7 @@ impl Config {
             damages,
             liars: false,
             lying_disks: false,
+            twins: false,
         }
     }
 

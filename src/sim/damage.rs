@@ -84,4 +84,8 @@ damages! {
     Lied = "lies told",
     /// The power goes at a disk that had said to have synced what it had not.
     LyingDisk = "power cuts of disks that lie",
+    /// A replica is put back to what was copied of it earlier, and cannot notice.
+    Unnoticed = "unnoticed restores",
+    /// What was copied of a replica is run beside it under its name, and neither notices.
+    Twinned = "twins",
 }

@@ -62,7 +62,11 @@ enum Kind {
 
 /// All that a disk held at one moment.
 #[derive(Clone, Debug)]
-pub struct Image(Held);
+pub struct Image {
+    held: Held,
+    /// The name of the store on it, once it was opened.
+    replica: Option<ReplicaId>,
+}
 
 #[derive(Clone, Debug)]
 enum Held {
@@ -217,15 +221,16 @@ impl Disk {
     /// A copy of what it holds. The store must be closed.
     #[must_use]
     pub fn image(&self) -> Image {
-        Image(match &self.kind {
+        let held = match &self.kind {
             Kind::Tables(tables) => Held::Tables(tables.rows().copy()),
             Kind::Blocks(device) => Held::Blocks(device.bytes()),
-        })
+        };
+        Image { held, replica: lock(&self.state).replica }
     }
 
     /// Puts back what was copied of it. The store must be closed.
     pub fn put_back(&mut self, image: &Image) {
-        self.kind = image.0.kind();
+        self.kind = image.held.kind();
         lock(&self.state).copied = true;
     }
 
@@ -234,16 +239,16 @@ impl Disk {
     pub fn with(&self, image: &Image) -> Self {
         let replica = lock(&self.state).replica;
         let state = Arc::new(Mutex::new(State { replica, copied: true }));
-        Self { kind: image.0.kind(), state }
+        Self { kind: image.held.kind(), state }
     }
 
     /// Another disk, with what was copied of this one, which a store cannot tell from it and
     /// so keeps its name: as where a whole machine is put back, or started twice from one
-    /// snapshot.
+    /// snapshot. That is the name it had when it was copied.
     #[must_use]
     pub fn twin(&self, image: &Image) -> Self {
         let twin = self.with(image);
-        lock(&twin.state).copied = false;
+        *lock(&twin.state) = State { replica: image.replica, copied: false };
         twin
     }
 }

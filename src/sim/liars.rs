@@ -59,8 +59,11 @@ impl World<'_> {
             return Err(what.into());
         }
         let shown: Vec<Item> = items!(space, Keys::all()).map_err(failed)?;
-        let fresh = |item: &Item| !before.contains(item.dot) && self.oracles[s].is_new(item.dot);
-        let fresh: Vec<Item> = shown.into_iter().filter(fresh).collect();
+        let lines = self.lines(r, s)?;
+        let fresh = shown.into_iter().filter(|item| !before.contains(item.dot));
+        let fresh: Vec<Item> = fresh.map(|item| lines.item(item)).collect();
+        let fresh = fresh.into_iter().filter(|item| self.oracles[s].is_new(item.dot));
+        let fresh: Vec<Item> = fresh.collect();
         fresh.into_iter().for_each(|item| self.oracles[s].add(item.dot, Some(item), []));
         self.check_all(r)
     }

@@ -59,6 +59,7 @@ impl World<'_> {
                 let r = link.ends[side];
                 let before = Before::of(link.sides[side].report());
                 let handled = link.sides[side].handle_timeout(now_ms);
+                self.judge_forks(l, side, before)?;
                 handled.map_err(|e| Wrong::at(r, "a time-out", e))?;
                 self.judge_claims(l, side, before)?;
                 self.check_after(r, self.links[l].ends[1 - side])?;
@@ -155,6 +156,7 @@ impl World<'_> {
         link.quiet[side] = false;
         let before = Before::of(link.sides[side].report());
         let handled = link.sides[side].handle_frame(now_ms, &frame);
+        self.judge_forks(l, side, before)?;
         let (about, name) = (&self.links[l].about, self.replicas[r].name);
         let line = told.then(|| format!("{about}: {name} takes {}", forge::describe(&frame)));
         self.tell_frame(l, || line.unwrap_or_default());
@@ -207,7 +209,8 @@ impl World<'_> {
             }
         }
         if !link.spoilt {
-            agree(left, right).map_err(|what| format!("REPORT: {}: {what}", link.about))?;
+            agree(left, right, self.twinned)
+                .map_err(|what| format!("REPORT: {}: {what}", link.about))?;
         }
         Ok(reports)
     }
@@ -268,23 +271,32 @@ impl World<'_> {
     }
 }
 
-/// What two sides say of a session that ran to its end.
-fn agree(left: &Report, right: &Report) -> Result<(), String> {
+/// What two sides say of a session that ran to its end. Where names give way, both may have
+/// given a space up at once, each for its own reason.
+fn agree(left: &Report, right: &Report, twinned: bool) -> Result<(), String> {
     for one in &left.spaces {
         let Some(other) = right.space(&one.name) else {
             return Err(format!("{one:?}, of which the other side knows nothing"));
         };
-        if (one.root, one.why) != (other.root, other.why) {
+        let both_gave_up = twinned && one.why.is_some() && other.why.is_some();
+        if (one.root, one.why) != (other.root, other.why) && !both_gave_up {
             return Err(format!("{one:?}, and {other:?}"));
         }
     }
-    let sent = [left.items_sent, left.removals_sent, left.bytes_sent, left.frames_sent];
-    let received = [
+    let mut sent = [left.items_sent, left.removals_sent, left.bytes_sent, left.frames_sent];
+    let mut received = [
         right.items_received,
         right.removals_received,
         right.bytes_received,
         right.frames_received,
     ];
+    if !left.forks.is_empty() || !right.forks.is_empty() {
+        // What one side had sent of a space when the other found the names forked goes for
+        // nothing, and is sent once more.
+        for items_and_removals in [&mut sent, &mut received] {
+            items_and_removals[..2].fill(0);
+        }
+    }
     if left.spaces.iter().all(|space| space.why.is_none()) && sent != received {
         return Err(format!("sent {sent:?}, received {received:?}"));
     }

@@ -7,7 +7,7 @@
 //! [`Session`](crate::session::Session)s, with writes between any two frames. Then it does
 //! [`Damage`]: connections break, lose and swap frames, the network parts, the power goes,
 //! disks fill up, fail and lose what was not synced, replicas are put back to a backup, copied,
-//! away for 400 days, dead, and new ones come. Most worlds keep their replicas in tables in
+//! with and without noticing it, away for 400 days, dead, and new ones come. Most worlds keep their replicas in tables in
 //! memory, one of ten above the engine that ships and a block device.
 //!
 //! After every step the [`Oracle`] asks of the replica that was touched whether anything is
@@ -33,15 +33,19 @@
 mod app;
 mod claims;
 mod config;
+mod copies;
 mod damage;
 #[doc(hidden)]
 pub mod decoders;
 mod disk;
+mod forks;
 pub mod hostile;
 mod liars;
+mod lines;
 mod link;
 mod meetings;
 mod op;
+mod opened;
 mod oracle;
 mod questions;
 mod random;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::lines::Lines;
 use super::oracle::Oracle;
 use super::random::Random;
 use crate::causal::{Dot, ReplicaId, Seq};
@@ -93,6 +94,28 @@ impl Op {
             (_, 7 | 8) => Self::MapDeepRemove(one, two),
             _ => Self::Delete("map"),
         }
+    }
+
+    /// What is done instead where others may go on under this name, and may add up the same
+    /// rows of a counter: what these hold would count twice, which is a known gap. Rows that
+    /// were made since the store was opened here no other store can add up.
+    pub(super) fn or_removal(
+        self,
+        before: &[Item],
+        own: ReplicaId,
+        theirs: impl Fn(Dot) -> bool,
+    ) -> Self {
+        let (instead, path): (Self, Path) = match &self {
+            Self::Count(_) => (Self::Delete("n"), vec![(Kind::COUNTER, Vec::new())]),
+            Self::MapCount(x) => {
+                (Self::MapRemove(*x), vec![(Kind::MAP, vec![*x]), (Kind::COUNTER, Vec::new())])
+            }
+            _ => return self,
+        };
+        let rows = before.iter().filter(|item| item.path == path && item.dot.replica == own);
+        let dots: Vec<Dot> = rows.map(|item| item.dot).collect();
+        let adds_up = dots.len() >= limits::COUNTER_ROWS;
+        if adds_up && dots.into_iter().any(theirs) { instead } else { self }
     }
 
     /// The key that it is about.
@@ -187,6 +210,21 @@ impl Deed {
     /// Whether it left a record of what it removed.
     pub(super) const fn is_removal(&self) -> bool {
         self.dot.is_some() && self.wrote.is_none()
+    }
+
+    /// The same, with the dots by which the oracle goes.
+    pub(super) fn called(self, lines: &Lines) -> Self {
+        Self {
+            dot: self.dot.map(|dot| lines.dot(dot)),
+            wrote: self.wrote.map(|item| lines.item(item)),
+            removed: self.removed.into_iter().map(|dot| lines.dot(dot)).collect(),
+        }
+    }
+
+    /// The row of a counter that it wrote.
+    pub(super) fn counted(&self) -> Option<Dot> {
+        let wrote = self.wrote.as_ref()?;
+        (wrote.path.last()?.0 == Kind::COUNTER).then_some(wrote.dot)
     }
 
     /// What it did, to the oracle.

@@ -14,6 +14,11 @@ pub struct Oracle {
     removed_by: BTreeMap<Dot, BTreeSet<Dot>>,
     /// The last seq of each transaction of several events, by its first.
     transactions: BTreeMap<Dot, Seq>,
+    /// Under which name a line was written, where it is not called by it.
+    writers: BTreeMap<ReplicaId, ReplicaId>,
+    /// Which row of a counter added up which, and where two did, both.
+    added_up: BTreeMap<Dot, Dot>,
+    twice: Vec<(Dot, [Dot; 2])>,
 }
 
 /// How much may be asked of a replica.
@@ -77,12 +82,36 @@ impl Oracle {
         }
     }
 
+    /// Events that are told as those of `line` are written under this name: whoever writes under
+    /// it adds up the rows of its counters.
+    pub(super) fn note_writer(&mut self, line: ReplicaId, name: ReplicaId) {
+        if line != name {
+            self.writers.insert(line, name);
+        }
+    }
+
+    fn writer(&self, line: ReplicaId) -> ReplicaId {
+        self.writers.get(&line).copied().unwrap_or(line)
+    }
+
+    /// A row of a counter is the sum of these and what was added.
+    pub(super) fn add_up(&mut self, sum: Dot, rows: &[Dot]) {
+        for row in rows {
+            match self.added_up.get(row).copied() {
+                Some(other) => self.twice.push((*row, [other, sum])),
+                None => drop(self.added_up.insert(*row, sum)),
+            }
+        }
+    }
+
     /// The events of `replica` after `last` never were: the power went before anybody else
     /// saw them.
     pub fn forget(&mut self, replica: ReplicaId, last: Seq) {
         let forgotten = |dot: &Dot| dot.replica == replica && dot.seq > last;
         self.items.retain(|dot, _| !forgotten(dot));
         self.transactions.retain(|dot, _| !forgotten(dot));
+        self.added_up.retain(|_, sum| !forgotten(sum));
+        self.twice.retain(|(_, sums)| !sums.iter().any(forgotten));
         self.removed_by.retain(|_, by| {
             by.retain(|dot| !forgotten(dot));
             !by.is_empty()
@@ -108,6 +137,14 @@ impl Oracle {
     /// Whether somebody wrote just this item.
     pub(super) fn wrote(&self, item: &Item) -> bool {
         self.items.get(&item.dot) == Some(item)
+    }
+
+    /// Whether somebody wrote just this item under a dot of this seq.
+    pub(super) fn wrote_as(&self, item: &Item) -> bool {
+        let same = |(dot, wrote): (&Dot, &Item)| {
+            dot.seq == item.dot.seq && Item { dot: item.dot, ..wrote.clone() } == *item
+        };
+        self.items.iter().any(same)
     }
 
     /// What a replica that has seen `vector` must show in the end.
@@ -157,6 +194,12 @@ impl Oracle {
         let is_live = |dot: &Dot| live.binary_search(dot).is_ok();
         for item in shown {
             self.check_counter(item, &is_live)?;
+        }
+        for (row, sums) in &self.twice {
+            let [one, other] = sums.map(|sum| self.added_up_in(sum).find(|dot| is_live(dot)));
+            if let Some((one, other)) = one.zip(other).filter(|(one, other)| one != other) {
+                return Err(format!("C1: {row} counts in {one}, and in {other}"));
+            }
         }
         let lived = |dot: &&Dot| seen.live.binary_search(dot).is_ok();
         let fresh: Vec<Dot> = live.iter().filter(|dot| !lived(dot)).copied().collect();
@@ -214,7 +257,8 @@ impl Oracle {
         }
         let adds_up = |by: &Dot| {
             let there = |other: &Item| (&other.key, &other.path) == (&item.key, &item.path);
-            by.replica == item.dot.replica && self.items.get(by).is_some_and(there)
+            self.writer(by.replica) == self.writer(item.dot.replica)
+                && self.items.get(by).is_some_and(there)
         };
         let mut last = item.dot;
         while let Some(by) = self.removers(last).find(adds_up) {
@@ -227,6 +271,11 @@ impl Oracle {
             last = by;
         }
         Ok(())
+    }
+
+    /// A row, and those that it was added up in, one after the other.
+    fn added_up_in(&self, row: Dot) -> impl Iterator<Item = Dot> + '_ {
+        core::iter::successors(Some(row), |row| self.added_up.get(row).copied())
     }
 
     fn check_dead(&self, dot: Dot, vector: &VersionVector) -> Result<(), String> {

@@ -32,20 +32,24 @@ impl World<'_> {
         let thorough = self.random.percent(2);
         let failed = |error| Wrong::at(r, "being asked", error);
         let strictness = self.strictness();
-        let replica = &mut self.replicas[r];
+        let replica = &self.replicas[r];
         let snapshot = replica.space(s).snapshot().map_err(failed)?;
-        let at = &mut replica.at[s];
+        let at = &replica.at[s];
         if at.commit == snapshot.commit() {
             return Ok(());
         }
         let items = items!(snapshot, Keys::all()).map_err(failed)?;
+        let lines = self.lines_at(&snapshot).map_err(failed)?;
+        let (shown, vector) = (lines.items(&items), lines.vector(snapshot.vector()));
+        let replica = &mut self.replicas[r];
+        let at = &mut replica.at[s];
         at.commit = snapshot.commit();
         self.stats.checks += 1;
         if replica.stuck {
             // What was not on disk when it failed may show no more.
             at.seen = Default::default();
         }
-        let held = self.oracles[s].check(&mut at.seen, snapshot.vector(), &items, strictness);
+        let held = self.oracles[s].check(&mut at.seen, &vector, &shown, strictness);
         held.map_err(|what| format!("{what} ({} in space {s})", replica.name))?;
         at.ever.extend(at.seen.fresh());
         if let Some(from) = from.filter(|_| !replica.stuck) {
@@ -61,7 +65,7 @@ impl World<'_> {
     /// What appears was sent by somebody with whom it lives, or had lived.
     fn judge_fresh(&self, r: usize, s: usize, from: usize) -> Result<(), Wrong> {
         let (replica, sender) = (&self.replicas[r], &self.replicas[from]);
-        let own = replica.space(s).replica();
+        let own = replica.at[s].line;
         let unsent = |dot: &Dot| dot.replica != own && !sender.at[s].ever.contains(dot);
         match replica.at[s].seen.fresh().find(unsent) {
             None => Ok(()),
@@ -103,8 +107,14 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Whether nothing is forgotten on purpose: also no records of removals of events that are
+    /// renamed.
+    pub(super) fn is_exact(&self) -> bool {
+        self.config.is_exact() && !self.twinned
+    }
+
     fn strictness(&self) -> Strictness {
-        let whole = self.config.is_exact() && self.names <= limits::PAST_ORIGINS;
+        let whole = self.is_exact() && self.names <= limits::PAST_ORIGINS;
         if whole { Strictness::Exact } else { Strictness::Pruned }
     }
 
@@ -136,7 +146,12 @@ impl World<'_> {
             Some(_) => Default::default(),
         };
         let now = (status.root, resolved);
-        let known = self.roots.entry((s, dots_of(items))).or_insert_with(|| now.clone());
+        let mut dots = dots_of(items);
+        if self.config.twins {
+            // One dot may be of two items, and one item go by two dots.
+            dots.extend(dots_of(&self.lines(r, s)?.items(items)));
+        }
+        let known = self.roots.entry((s, dots)).or_insert_with(|| now.clone());
         if known.0 != now.0 {
             return Err(format!("DIGEST: {at}: another root for the same items").into());
         }

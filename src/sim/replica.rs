@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use super::claims::{self, Claimed};
-use super::config::{Config, REPLICAS};
+use super::config::Config;
 use super::damage::Damage;
 use super::disk::{Disk, Image};
 use super::op::{Deed, Kept};
@@ -23,8 +23,10 @@ pub(super) struct Replica {
     /// Meets nobody and writes nothing.
     pub(super) away: bool,
     pub(super) disk: Disk,
-    /// What was copied of the disk while the store was closed.
-    pub(super) backup: Option<Image>,
+    /// What was copied of the disk.
+    pub(super) backup: Option<Backup>,
+    /// Whether it is opened next on what was copied, and cannot notice.
+    pub(super) is_twin: bool,
     /// Whether bits of the file were turned over.
     pub(super) rotten: bool,
     /// Whether the store must be opened anew before it takes a write.
@@ -35,14 +37,33 @@ pub(super) struct Replica {
     pub(super) at: Vec<AtSpace>,
 }
 
+/// What was copied of a disk, and what must be on it of each space.
+#[derive(Clone)]
+pub(super) struct Backup {
+    pub(super) image: Image,
+    pub(super) held: Vec<VersionVector>,
+}
+
 struct Open {
     store: Store,
     spaces: Vec<Space>,
 }
 
+/// What a replica comes with.
+pub(super) struct Copied {
+    pub(super) disk: Disk,
+    /// Whether bits of it may have turned over before it was copied.
+    pub(super) rotten: bool,
+    /// Where it cannot notice that it was copied, what must be on it of each space.
+    pub(super) held: Option<Vec<VersionVector>>,
+}
+
 /// What the world knows of a space at a replica.
-#[derive(Default)]
 pub(super) struct AtSpace {
+    /// The name under which it writes.
+    pub(super) id: ReplicaId,
+    /// The line of what it has written last, or writes next, since it was opened.
+    pub(super) line: ReplicaId,
     /// What was read and may be handed back.
     pub(super) kept: Vec<Kept>,
     pub(super) seen: Seen,
@@ -50,11 +71,10 @@ pub(super) struct AtSpace {
     pub(super) ever: BTreeSet<Dot>,
     /// The commit when last looked at: as long as there is no other, nothing can have changed.
     pub(super) commit: u64,
-    /// Own events up to here were acknowledged as lasting.
-    pub(super) acknowledged: Seq,
-    /// Own events up to here were made.
+    /// Events under its name up to here were made.
     pub(super) made: Seq,
-    /// What a session that came to its end said to be here.
+    /// What was acknowledged as lasting, and what a session that came to its end said to be
+    /// here.
     pub(super) promised: VersionVector,
     /// A transaction that failed: it is there after opening, or it is not.
     pub(super) unsure: Option<Unsure>,
@@ -62,7 +82,31 @@ pub(super) struct AtSpace {
     pub(super) claimed: Claimed,
 }
 
-/// The events of a transaction that failed, from `first` to `last`.
+impl AtSpace {
+    /// Of a replica that writes under this name, and in this line.
+    pub(super) fn of(id: ReplicaId, line: ReplicaId) -> Self {
+        Self {
+            id,
+            line,
+            kept: Vec::new(),
+            seen: Seen::default(),
+            ever: BTreeSet::new(),
+            commit: 0,
+            made: Seq::ZERO,
+            promised: VersionVector::new(),
+            unsure: None,
+            claimed: Claimed::default(),
+        }
+    }
+
+    /// Of one that was not opened yet.
+    fn unopened() -> Self {
+        let nobody = ReplicaId::from_bytes([0; 16]);
+        Self::of(nobody, nobody)
+    }
+}
+
+/// The events of a transaction that failed, from `first` to `last`, called as they were there.
 pub(super) struct Unsure {
     pub(super) first: u64,
     pub(super) last: u64,
@@ -90,15 +134,14 @@ impl Replica {
         self.options.relaxed
     }
 
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.open = None;
     }
 }
 
 impl World<'_> {
-    /// A replica comes: with nothing, or on a disk that was copied, perhaps after bits of it
-    /// had turned over.
-    pub(super) fn join(&mut self, copied: Option<(Disk, bool)>) -> Result<(), Wrong> {
+    /// A replica comes: with nothing, or on a disk that was copied.
+    pub(super) fn join(&mut self, copied: Option<Copied>) -> Result<(), Wrong> {
         let r = self.replicas.len();
         let skew_ms = Arc::new(AtomicI64::new(self.config.clock_skews_ms[r]));
         let (clock, skew, dice) = (self.clock.clone(), skew_ms.clone(), self.dice.clone());
@@ -122,21 +165,26 @@ impl World<'_> {
             few_spaces: self.config.few_spaces,
             ..Tuning::default()
         };
-        let (disk, rotten) = copied.unwrap_or_else(|| (self.new_disk(), false));
+        let Copied { disk, rotten, held } =
+            copied.unwrap_or_else(|| Copied { disk: self.new_disk(), rotten: false, held: None });
         self.replicas.push(Replica {
             name: char::from(b'A' + r as u8),
             alive: true,
             away: false,
             disk,
             backup: None,
+            is_twin: false,
             rotten,
             stuck: false,
             skew_ms,
             options,
             open: None,
-            at: (0..self.config.spaces).map(|_| AtSpace::default()).collect(),
+            at: (0..self.config.spaces).map(|_| AtSpace::unopened()).collect(),
         });
         self.stats.replicas += 1;
+        if let Some(held) = held {
+            self.begin_as_twin(r, held);
+        }
         self.open(r)
     }
 
@@ -149,18 +197,15 @@ impl World<'_> {
     }
 
     /// A replica that is closed is opened.
-    fn open(&mut self, r: usize) -> Result<(), Wrong> {
-        let (id, kept) = self.open_store(r)?;
-        for s in 0..self.config.spaces {
-            let vector = self.replicas[r].space(s).vector();
-            let vector = vector.map_err(|e| Wrong::at(r, "a vector", e))?;
-            self.judge_opened(r, s, id, &vector, kept)?;
-        }
+    pub(super) fn open(&mut self, r: usize) -> Result<(), Wrong> {
+        let kept = self.open_store(r)?;
+        (0..self.config.spaces).try_for_each(|s| self.judge_opened(r, s, kept))?;
+        self.replicas[r].is_twin = false;
         self.check_all(r)
     }
 
-    /// The same, and nothing is asked; its name, and whether it had it before.
-    fn open_store(&mut self, r: usize) -> Result<(ReplicaId, bool), Wrong> {
+    /// The same, and nothing is asked; whether it had its name before.
+    fn open_store(&mut self, r: usize) -> Result<bool, Wrong> {
         let replica = &self.replicas[r];
         let (buckets, dice) = (self.config.buckets, self.dice.clone());
         let storage = replica.disk.open(&mut |bytes| {
@@ -183,7 +228,7 @@ impl World<'_> {
             spaces.iter().for_each(claims::set_resolvers);
         }
         self.replicas[r].open = Some(Open { store, spaces });
-        Ok((id, identity == Identity::Kept))
+        Ok(identity == Identity::Kept)
     }
 
     /// A disk that lied about syncing has lost its power: the store is whole as it was some time
@@ -212,93 +257,24 @@ impl World<'_> {
         replica.disk.power_off();
         replica.close();
         (replica.disk, replica.backup, replica.rotten) = (disk, None, false);
-        replica.at = (0..spaces).map(|_| AtSpace::default()).collect();
+        replica.at = (0..spaces).map(|_| AtSpace::unopened()).collect();
         self.open(r)
     }
 
     fn look_at_what_is_left(&mut self, r: usize) -> Result<(), Wrong> {
         self.replicas[r].rotten = true;
-        let (id, _) = self.open_store(r)?;
+        self.open_store(r)?;
         for s in 0..self.config.spaces {
             let space = self.replicas[r].space(s).clone();
             let vector = space.vector().map_err(|e| Wrong::at(r, "a vector", e))?;
-            self.judge_unsure(r, s, id, vector.get(id));
+            let lines = self.lines(r, s)?;
+            self.judge_unsure(r, s, &lines, vector.get(space.replica()));
             let at = &mut self.replicas[r].at[s];
             (at.seen, at.commit) = (Seen::default(), 0);
             self.check(r, s)?;
             let items = items!(space, Keys::all());
             let items = items.map_err(|e| Wrong::at(r, "being asked", e))?;
             self.check_thoroughly(r, s, &items)?;
-        }
-        Ok(())
-    }
-
-    /// A transaction failed, and is there.
-    fn judge_unsure(&mut self, r: usize, s: usize, id: ReplicaId, own: Seq) {
-        let at = &mut self.replicas[r].at[s];
-        if let Some(Unsure { first, last, deeds }) = at.unsure.take()
-            && own.get() >= last
-        {
-            at.made = Seq::new(last);
-            let oracle = &mut self.oracles[s];
-            oracle.add_transaction(id, first, last);
-            deeds.into_iter().for_each(|deed| deed.add_to(oracle));
-        }
-    }
-
-    /// What was acknowledged is there; of the rest the newest may be gone.
-    fn judge_opened(
-        &mut self,
-        r: usize,
-        s: usize,
-        id: ReplicaId,
-        vector: &VersionVector,
-        kept: bool,
-    ) -> Result<(), Wrong> {
-        let own = vector.get(id);
-        let (name, relaxed) = (self.replicas[r].name, self.replicas[r].relaxed());
-        let copied = Claimed::copied(self.replicas.iter().map(|replica| &replica.at[s].claimed));
-        let at = &mut self.replicas[r].at[s];
-        (at.seen, at.commit) = (Seen::default(), 0);
-        let keeps = self.config.keeps && self.config.brakes();
-        if !kept {
-            // It begins anew, with what was copied.
-            let claimed = copied;
-            *at = AtSpace { acknowledged: own, made: own, claimed, ..AtSpace::default() };
-        }
-        self.claims_opened(r, s)?;
-        if !kept {
-            return Ok(());
-        }
-        self.judge_unsure(r, s, id, own);
-        let at = &mut self.replicas[r].at[s];
-        if own < at.acknowledged {
-            let lost = format!("ACK: {name} lost {own:?} to {:?} in space {s}", at.acknowledged);
-            return Err(lost.into());
-        }
-        if !vector.covers(&at.promised) {
-            let gone = at.promised.beyond(vector);
-            return Err(format!("ACK: {name} no longer has {gone:?}, of space {s}").into());
-        }
-        if own > at.made {
-            return Err(format!("ACK: {name} has {own:?} events, and made {:?}", at.made).into());
-        }
-        if own == at.made {
-            return Ok(());
-        }
-        // What is written anew because of claims comes with a delta, which may be lost.
-        debug_assert!(relaxed || keeps, "what waits for the disk is acknowledged");
-        self.stats.undone += at.made.get() - own.get();
-        self.tell(|| format!("{name} lost its events after {own:?} in space {s}"));
-        let at = &mut self.replicas[r].at[s];
-        at.made = own;
-        self.oracles[s].forget(id, own);
-        self.roots.retain(|(of, _), _| *of != s);
-        for other in &self.replicas {
-            if other.at[s].seen.vector().get(id) > own {
-                let what = format!("ACK: {} knows events of {name} that were lost", other.name);
-                return Err(what.into());
-            }
         }
         Ok(())
     }
@@ -314,7 +290,7 @@ impl World<'_> {
         for s in 0..self.config.spaces {
             let vector = self.replicas[r].space(s).vector();
             let vector = vector.map_err(|e| Wrong::at(r, "a vector", e))?;
-            self.replicas[r].at[s].promised = vector;
+            self.replicas[r].at[s].promised = self.lines(r, s)?.vector(&vector).into_owned();
         }
         Ok(())
     }
@@ -404,46 +380,5 @@ impl World<'_> {
         replica.disk.power_off();
         replica.close();
         replica.alive = false;
-    }
-
-    /// A copy is made of a replica's files while it is closed.
-    pub(super) fn back_up(&mut self, r: usize) -> Result<(), Wrong> {
-        if self.replicas[r].stuck {
-            // What it holds may not be on the disk.
-            return self.crash(r);
-        }
-        let name = self.replicas[r].name;
-        self.shut(r)?;
-        self.tell(|| format!("{name} is closed and copied"));
-        self.replicas[r].backup = Some(self.replicas[r].disk.image());
-        self.open(r)
-    }
-
-    /// A replica is put back to its copy.
-    pub(super) fn restore(&mut self, r: usize) -> Result<(), Wrong> {
-        let Some(image) = self.replicas[r].backup.clone() else { return self.back_up(r) };
-        let name = self.replicas[r].name;
-        self.remove_all_of(r);
-        self.bereft = true;
-        let replica = &mut self.replicas[r];
-        replica.disk.power_off();
-        replica.close();
-        replica.disk.put_back(&image);
-        replica.stuck = false;
-        self.damage(Damage::Restored, || format!("{name} is put back to its copy"));
-        self.open(r)
-    }
-
-    /// A replica's copy goes on beside it.
-    pub(super) fn clone_of(&mut self, r: usize) -> Result<(), Wrong> {
-        if self.replicas.len() >= REPLICAS {
-            return Ok(());
-        }
-        let Some(image) = self.replicas[r].backup.clone() else { return self.back_up(r) };
-        let name = self.replicas[r].name;
-        let replica = &self.replicas[r];
-        let (disk, rotten) = (replica.disk.with(&image), replica.rotten);
-        self.damage(Damage::Cloned, || format!("{name}'s copy is opened elsewhere"));
-        self.join(Some((disk, rotten)))
     }
 }

@@ -38,6 +38,8 @@ pub struct Stats {
     pub displaced: u64,
     /// Sides of sessions that gave up because writes went on between their proofs.
     pub unproven: u64,
+    /// Names under which a replica found two histories.
+    pub forks: u64,
     /// Times that a chunk waited for another delta's staging.
     pub waits: u64,
     /// Events that were not on disk yet when the power went.
@@ -78,7 +80,7 @@ impl Stats {
 
     /// The counts by name, but for those of damage.
     #[must_use]
-    pub const fn counts(&self) -> [(&'static str, u64); 17] {
+    pub const fn counts(&self) -> [(&'static str, u64); 18] {
         [
             ("worlds", self.worlds),
             ("on_blocks", self.on_blocks),
@@ -93,6 +95,7 @@ impl Stats {
             ("held", self.held),
             ("displaced", self.displaced),
             ("unproven", self.unproven),
+            ("forks", self.forks),
             ("waits", self.waits),
             ("undone", self.undone),
             ("corrupt", self.corrupt),
@@ -100,7 +103,7 @@ impl Stats {
         ]
     }
 
-    const fn counts_mut(&mut self) -> [&mut u64; 17] {
+    const fn counts_mut(&mut self) -> [&mut u64; 18] {
         [
             &mut self.worlds,
             &mut self.on_blocks,
@@ -115,6 +118,7 @@ impl Stats {
             &mut self.held,
             &mut self.displaced,
             &mut self.unproven,
+            &mut self.forks,
             &mut self.waits,
             &mut self.undone,
             &mut self.corrupt,

@@ -123,7 +123,7 @@ impl World<'_> {
             }
             Damage::Lost | Damage::Doubled | Damage::Swapped => return self.begin_session(),
             Damage::Joined => {
-                if self.replicas.len() >= REPLICAS {
+                if self.replicas.len() >= self.config.most_replicas() {
                     return Ok(());
                 }
                 self.damage(damage, || "somebody new comes".to_owned());
@@ -153,6 +153,8 @@ impl World<'_> {
             }
             Damage::Restored => return self.restore(r),
             Damage::Cloned => return self.clone_of(r),
+            Damage::Unnoticed => return self.restore_unnoticed(r),
+            Damage::Twinned => return self.twin_of(r),
             Damage::Lied => return self.be_lied_to(r),
             Damage::Away => {
                 self.remove_all_of(r);

@@ -43,6 +43,10 @@ pub(super) struct World<'a> {
     pub(super) names: usize,
     /// Whether something that only one replica knew has gone for good.
     pub(super) bereft: bool,
+    /// Whether two stores ever went on under one name, or may have.
+    pub(super) twinned: bool,
+    /// How often all was healed: once, unless somebody was found damaged only then.
+    pub(super) healings: u64,
     pub(super) stats: Stats,
     pub(super) story: Story,
     pub(super) written: u8,
@@ -74,7 +78,7 @@ impl<'a> World<'a> {
         application: Option<&'a dyn Application>,
     ) -> Result<Self, Wrong> {
         let mut random = Random::new(seed);
-        let config = Config::draw(seed, &mut random);
+        let config = Config::draw(seed, &mut random, application.is_some());
         let mut world = Self {
             seed,
             clock: Arc::new(AtomicU64::new(BEGINNING_MS)),
@@ -87,6 +91,8 @@ impl<'a> World<'a> {
             roots: BTreeMap::new(),
             names: 0,
             bereft: false,
+            twinned: false,
+            healings: 0,
             stats: Stats { worlds: 1, on_blocks: config.on_blocks.into(), ..Stats::default() },
             story: Story::new(tells),
             written: 0,
@@ -166,7 +172,7 @@ impl<'a> World<'a> {
         let peers: Vec<usize> = (0..living.len())
             .filter(|b| self.config.topology.joins(at, *b, living.len()))
             .map(|b| living[b])
-            .filter(|b| self.is_there(*b) && !self.are_parted(a, *b))
+            .filter(|b| self.is_there(*b) && !self.are_parted(a, *b) && !self.are_twins(a, *b))
             .collect();
         (!peers.is_empty()).then(|| *self.random.pick(&peers))
     }

@@ -1,5 +1,6 @@
 //! What applications write in a world, and what the oracle is told of it.
 
+use super::lines::Lines;
 use super::op::{self, Deed, Kept, Op};
 use super::replica::Unsure;
 use super::world::{World, items};
@@ -22,9 +23,10 @@ impl World<'_> {
         let space = self.replicas[r].space(s).clone();
         let id = space.replica();
         let own = space.vector().map_err(|e| Wrong::at(r, "a vector", e))?.get(id).get();
+        let before = self.lines(r, s)?;
         let made = match self.application {
             Some(_) => self.run_application(r, &space, own),
-            None => self.mutate(r, s, &space, own),
+            None => self.mutate((r, s), &space, own, &before),
         };
         let Made { deeds, told, done } = made;
         let name = self.replicas[r].name;
@@ -44,15 +46,29 @@ impl World<'_> {
             }
             Ok(judged) => judged?,
         }
-        at.made = Seq::new(last);
-        if !relaxed {
-            at.acknowledged = at.made;
-        }
+        // Where it cannot be read any more, it goes on in this opening's line.
+        let (lines, read) = match self.lines(r, s) {
+            Ok(lines) => (lines, Ok(())),
+            Err(wrong) => (before.begun(op::dot_after(id, own), space.opening()), Err(wrong)),
+        };
+        self.replicas[r].at[s].made = Seq::new(last);
         self.stats.events += last - own;
         let removal = deeds.iter().rev().find(|deed| deed.is_removal()).and_then(|deed| deed.dot);
-        let oracle = &mut self.oracles[s];
-        oracle.add_transaction(id, own + 1, last);
-        deeds.into_iter().for_each(|deed| deed.add_to(oracle));
+        if last > own {
+            let line = self.learn_line(r, s, (&lines, Dot::new(id, Seq::new(last))))?;
+            if !relaxed {
+                self.replicas[r].at[s].promised.advance(Dot::new(line, Seq::new(last)));
+            }
+            let oracle = &mut self.oracles[s];
+            oracle.add_transaction(line, own + 1, last);
+            for deed in deeds.into_iter().map(|deed| deed.called(&lines)) {
+                if let Some(sum) = deed.counted() {
+                    oracle.add_up(sum, &deed.removed);
+                }
+                deed.add_to(oracle);
+            }
+        }
+        read?;
         let vector = space.vector().map_err(|e| Wrong::at(r, "a vector", e))?;
         if vector.get(id).get() != last {
             let what = format!("OP: {name} made {:?} events, not {last}", vector.get(id));
@@ -65,19 +81,33 @@ impl World<'_> {
     }
 
     /// Draws mutations and makes them in one transaction.
-    fn mutate(&mut self, r: usize, s: usize, space: &Space, own: u64) -> Made {
+    fn mutate(&mut self, (r, s): (usize, usize), space: &Space, own: u64, lines: &Lines) -> Made {
         let count = self.random.between(1, self.config.transaction);
         let kept = &self.replicas[r].at[s].kept;
         let draw = |_| Op::draw(&mut self.random, &self.config.families, kept);
         let ops: Vec<Op> = (0..count).map(draw).collect();
         let (mut deeds, mut last, mut judged) = (Vec::new(), own, Ok(()));
+        let (mut told, told_of) = (Vec::new(), self.story.is_told());
         let (oracle, id) = (&self.oracles[s], space.replica());
+        let line = self.replicas[r].at[s].line;
+        let twins = self.config.twins;
+        let theirs = |dot| twins && lines.dot(dot).replica != line;
         let written = &mut self.written;
         let mut judge = |op: &Op, before: &[Item], after: &[Item]| {
-            let is_removed = |dot| oracle.is_removed(dot);
+            let is_removed = |dot| oracle.is_removed(lines.dot(dot));
             match op::judge(op, before, after, op::dot_after(id, last), is_removed) {
                 Ok(deed) => {
                     last += u64::from(deed.dot.is_some());
+                    if told_of {
+                        told.push(match deed.dot {
+                            Some(dot) => {
+                                let removed = deed.removed.iter().map(|dot| lines.dot(*dot));
+                                let removed: Vec<Dot> = removed.collect();
+                                format!("{op:?} as {} removing {removed:?}", dot.seq.get())
+                            }
+                            None => format!("{op:?}, for nothing"),
+                        });
+                    }
                     deeds.push(deed);
                 }
                 Err(wrong) => judged = Err(wrong),
@@ -90,8 +120,9 @@ impl World<'_> {
                 *written = written.wrapping_add(1);
                 let before = items!(space, op.keys());
                 before.and_then(|before| {
-                    op::perform(space, op, *written)?;
-                    judge(op, &before, &items!(space, op.keys())?);
+                    let op = op.clone().or_removal(&before, id, theirs);
+                    op::perform(space, &op, *written)?;
+                    judge(&op, &before, &items!(space, op.keys())?);
                     Ok(())
                 })
             }
@@ -104,21 +135,15 @@ impl World<'_> {
                         Some((key, items)) if key == op.key() => items,
                         _ => items!(tx, op.keys())?,
                     };
-                    op::perform_in(tx, op, *written)?;
+                    let op = op.clone().or_removal(&before, id, theirs);
+                    op::perform_in(tx, &op, *written)?;
                     let after = items!(tx, op.keys())?;
-                    judge(op, &before, &after);
+                    judge(&op, &before, &after);
                     left = Some((op.key(), after));
                 }
                 Ok(())
             }),
         };
-        let told_of = self.story.is_told();
-        let told = deeds.iter().zip(&ops).map(|(deed, op)| match deed.dot {
-            _ if !told_of => String::new(),
-            Some(dot) => format!("{op:?} as {} removing {:?}", dot.seq.get(), deed.removed),
-            None => format!("{op:?}, for nothing"),
-        });
-        let told = told.collect();
         Made { deeds, told, done: done.map(|()| judged) }
     }
 

@@ -31,6 +31,9 @@
 //!   that may be of the other history since.
 //! - A counter of which two copies have each added up rows from before they parted, which both do
 //!   once there are more than eight: what these rows held counts twice then.
+//! - A counter's newest row in a copy that was made while the store ran, where that had not shown
+//!   the row to anybody and replaced it afterwards: the copy counts both from when it takes the
+//!   new row until the same session has walked.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -242,6 +245,11 @@ impl Space {
         Ok(parted)
     }
 
+    /// Which of the times that names gave way in the store was the newest in this space.
+    pub(crate) fn way(&self) -> u64 {
+        self.shared.way.load(Ordering::SeqCst)
+    }
+
     /// Gives way, in one commit; sessions about this space that are under way end. Nothing
     /// where another session has meanwhile shown what nobody else had.
     ///
@@ -263,6 +271,9 @@ impl Space {
         let (own, tag) = (self.replica(), self.store.shared.tag);
         let mut forks = Vec::new();
         let mut replica = own;
+        // From here on nobody goes on behind what was staged of this space before.
+        let ways = &self.store.shared.ways;
+        self.shared.way.store(ways.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         self.in_batch::<(), Error>(&mut guard, Durability::Immediate, |mut batch| {
             batch.clear_staging()?;
             let name = |gives: &GivesWay| gives.tag.map(|tag| forked(gives.after.next(), tag));

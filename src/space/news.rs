@@ -9,9 +9,9 @@ use super::rows::{
     split_item_value,
 };
 use super::space::Space;
-use super::stretches::stretches_beyond;
+use super::stretches::{stretches_beyond, tag_at};
 use super::view::Snapshot;
-use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 use crate::codec::limits;
 use crate::digest::{self, ItemHash};
 use crate::error::Error;
@@ -69,15 +69,21 @@ impl Outgoing {
 
     /// The next chunk, of about [`CHUNK_BYTES`](crate::codec::limits::CHUNK_BYTES). Where it reaches the end it is the
     /// last: its vector says what lies beyond `told`, which is what the peer knows us to
-    /// have seen, and with it go claims on `blocks` at `cut`.
+    /// have seen, and with it go claims on `blocks` at `cut`. None where what other sessions
+    /// brought here since the two told each other how they stand, which is `opened`, may lie
+    /// on another history than the peer's.
     pub(crate) fn next(
         &mut self,
         space: &Space,
         told: &VersionVector,
+        opened: (&TaggedVector, &TaggedVector),
         blocks: &[(ReplicaId, u64)],
         cut: &VersionVector,
-    ) -> Result<Chunk, Error> {
+    ) -> Result<Option<Chunk>, Error> {
         let snapshot = space.snapshot_to_show(self.generation)?;
+        if !lies_on_the_same(&snapshot, opened)? {
+            return Ok(None);
+        }
         let vector = snapshot.vector.clone();
         #[cfg(rejoin_faults)]
         let (snapshot, early) = match &self.early {
@@ -118,7 +124,7 @@ impl Outgoing {
             let stretches = stretches_of(early, &vector, told)?;
             chunk.last = Some(Last { vector, stretches, claims });
         }
-        Ok(chunk)
+        Ok(Some(chunk))
     }
 
     /// The one chunk of a side from which nothing is taken: claims, which show the peer the
@@ -137,6 +143,31 @@ impl Outgoing {
     pub(crate) fn behind(&self, space: &Space) -> Result<bool, Error> {
         Ok(!self.cursor.covers(&space.snapshot()?.vector))
     }
+}
+
+/// Whether what came here since this side told its vector lies on the histories of which the
+/// peer told the ends. Nobody else can ask that:
+///
+/// 1. B makes an event under a name, and so does its twin G; D has seen neither.
+/// 2. D and G tell each other how they stand. Then B's comes to D, in another session.
+/// 3. D's delta to G leaves out what B's event replaced, and that event too, since G has seen
+///    as many of this name. G would lose the one, and has never heard of the other.
+///
+/// Where this side has less of a name than the peer, and not the same tag, nobody can tell yet:
+/// the peer's delta is under way.
+fn lies_on_the_same(
+    snapshot: &Snapshot,
+    (mine, theirs): (&TaggedVector, &TaggedVector),
+) -> Result<bool, StorageError> {
+    let Some(space) = snapshot.space else { return Ok(true) };
+    for (origin, seq) in snapshot.vector.iter().filter(|(origin, seq)| *seq > mine.get(*origin).0) {
+        let (end, tag) = theirs.get(origin);
+        let both = Dot::new(origin, seq.min(end));
+        if !end.is_zero() && !tag.agrees(tag_at(&*snapshot.rows, space, both)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What stretches go with a delta that leads to these entries: where they are more than one

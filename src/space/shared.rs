@@ -22,6 +22,8 @@ pub(super) struct SpaceShared {
     pub(super) replica: Mutex<ReplicaId>,
     /// How often the space was dropped.
     pub(super) generation: AtomicU64,
+    /// Which of the times that names gave way in the store was the newest here; zero for none.
+    pub(super) way: AtomicU64,
     /// The vector as of a commit of the space of this number: so that a read need not load it.
     pub(super) vector: Mutex<Option<(CommitOf, Arc<VersionVector>)>>,
     /// Own events up to here may have been seen: a delta was read, or the store opened, since.
@@ -45,6 +47,7 @@ impl SpaceShared {
             name: name.into(),
             replica: Mutex::new(replica),
             generation: AtomicU64::new(0),
+            way: AtomicU64::new(0),
             vector: Mutex::new(None),
             shown: AtomicU64::new(own),
             tagged: AtomicBool::new(false),

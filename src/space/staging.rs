@@ -76,7 +76,7 @@ struct Waiting {
 }
 
 /// The name under which a peer's deltas are staged: made of its id and of its opening. A peer
-/// that was opened anew stages anew, since what it sends may be another history: a copy of it
+/// that was opened anew, or in which names gave way since, stages anew, since what it sends may be another history: a copy of it
 /// goes by its id as well, and what both had staged in turn would be neither's.
 pub(crate) fn feeder_name(replica: ReplicaId, opening: Tag) -> ReplicaId {
     let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 feeder");
@@ -143,6 +143,29 @@ pub(crate) enum Taken {
     TooMuch,
 }
 
+impl Space {
+    /// Takes away what is staged from a feeder.
+    ///
+    /// # Errors
+    /// The storage failed, or the space changed its generation: nothing has changed.
+    pub(crate) fn forget_staged(&self, generation: u64, feeder: ReplicaId) -> Result<(), Error> {
+        let mut guard = self.store.shared.writer()?;
+        self.check_generation(generation)?;
+        let cleared =
+            self.in_batch::<bool, Error>(&mut guard, Durability::Eventual, |mut batch| {
+                if batch.state.staging_peer != Some(feeder) {
+                    return Ok((false, None));
+                }
+                batch.clear_staging()?;
+                Ok((true, Some(batch)))
+            })?;
+        if cleared {
+            lock(&self.shared.staging).feeder = None;
+        }
+        Ok(())
+    }
+}
+
 impl Incoming {
     /// The side of a new session with `peer`. Where a delta of the same peer was cut, this
     /// takes its place over, and says up to where it is staged.
@@ -187,7 +210,9 @@ impl Incoming {
         (cut, asked): (&VersionVector, MassRemoval),
         now_ms: u64,
     ) -> Result<Taken, Error> {
-        self.check(chunk)?;
+        if !self.check(chunk)? {
+            return Ok(Taken::Forked);
+        }
         let stages = chunk.last.is_none() || self.holds;
         let mut takes_place = false;
         if stages {
@@ -233,24 +258,34 @@ impl Incoming {
         Ok(chunk.events.is_empty() && has_seen)
     }
 
-    /// Refuses events in our name that we never made, and a delta whose end does not
-    /// cover what it brought.
-    fn check(&self, chunk: &Chunk) -> Result<(), Error> {
-        let own = self.space.replica();
-        let stated = chunk.upto.get(own);
+    /// Refuses a delta that names events of ours which we never made and does not bring them,
+    /// and one whose end does not cover what it brought. Whether it may be taken: not where it
+    /// brings events in our name. They are a twin's, of which the peer has heard since it told
+    /// how it stands, or it lies; the next session finds out.
+    fn check(&self, chunk: &Chunk) -> Result<bool, Error> {
+        let (own, seen) = (self.space.replica(), self.space.snapshot()?.vector);
         let last = chunk.last.as_ref().map_or(Seq::ZERO, |last| last.vector.get(own));
+        let brought = chunk.upto.get(own).max(last);
         // A past too: passed on, it would take away what this replica is still to write.
         let replaced = chunk.events.iter().map(|(_, event)| event.replaces(own)).max();
-        check_own_future(&self.space, stated.max(last).max(replaced.unwrap_or(Seq::ZERO)))?;
-        let Some(last) = &chunk.last else { return Ok(()) };
-        let seen = self.space.snapshot()?.vector;
+        let named = replaced.unwrap_or(Seq::ZERO).max(brought);
+        if named > seen.get(own) && !fault!(OwnFutureTaken) {
+            return match brought >= named || chunk.last.is_none() {
+                true => Ok(false),
+                false => {
+                    let (theirs, own) = (Dot::new(own, named), seen.get(own).get());
+                    Err(PeerError::OwnFuture { theirs, own }.into())
+                }
+            };
+        }
+        let Some(last) = &chunk.last else { return Ok(true) };
         let beyond = |e: &(ReplicaId, Seq)| e.1 > last.vector.get(e.0).max(seen.get(e.0));
         if chunk.upto.iter().any(|entry| beyond(&entry)) && !fault!(DeltaBeyondItsVectorTaken) {
             return Err(
                 PeerError::Protocol { what: "a delta that leads beyond its own vector" }.into()
             );
         }
-        Ok(())
+        Ok(true)
     }
 
     fn commit(
@@ -329,17 +364,6 @@ impl Incoming {
         guard.clock = clock;
         Ok(taken)
     }
-}
-
-/// Refuses a peer that names an own event beyond the newest there is.
-fn check_own_future(space: &Space, theirs: Seq) -> Result<(), Error> {
-    let replica = space.replica();
-    let own = space.snapshot()?.vector.get(replica);
-    if theirs > own && !fault!(OwnFutureTaken) {
-        let theirs = Dot::new(replica, theirs);
-        return Err(PeerError::OwnFuture { theirs, own: own.get() }.into());
-    }
-    Ok(())
 }
 
 /// About how many bytes the rows of a chunk take.

@@ -1,7 +1,7 @@
 //! Stores: one file, one replica, any number of spaces.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::options::{Options, Tuning};
@@ -31,6 +31,8 @@ pub(super) struct StoreShared {
     pub(super) tag: Tag,
     /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
     pub(super) feeds: AtomicU64,
+    /// How often names gave way in any space since the store was opened.
+    pub(super) ways: AtomicU64,
     /// What was found wrong since the store was opened.
     pub(super) damaged: Mutex<Option<String>>,
 }
@@ -154,9 +156,18 @@ impl Store {
         self.shared.storage.identity()
     }
 
-    /// Names this opening of the store.
-    pub(crate) fn opening(&self) -> Tag {
-        self.shared.tag
+    /// How often names gave way here since the store was opened.
+    pub(crate) fn ways(&self) -> u64 {
+        self.shared.ways.load(Ordering::SeqCst)
+    }
+
+    /// Names this opening of the store as it was when names had given way so often: what peers
+    /// staged of it before that may be called otherwise now.
+    pub(crate) fn opening(&self, ways: u64) -> Tag {
+        match ways {
+            0 => self.shared.tag,
+            _ => self.shared.tag.under(ReplicaId::from_bytes(u128::from(ways).to_be_bytes())),
+        }
     }
 
     pub(crate) fn tuning(&self) -> &Tuning {
@@ -218,6 +229,7 @@ impl StoreShared {
             writers: Writers::new(clock),
             tag: Tag::from_bytes(tag),
             feeds: AtomicU64::new(1),
+            ways: AtomicU64::new(0),
             damaged: Mutex::default(),
         }
     }

@@ -95,6 +95,39 @@ pub(super) fn stretches_beyond(
     Ok(found)
 }
 
+#[cfg(feature = "sim")]
+impl super::Snapshot {
+    /// All stretches of the space at this moment, ascending: with which event each begins.
+    pub(crate) fn stretches(&self) -> Result<Vec<(Dot, Tag)>, StorageError> {
+        let Some(space) = self.space else { return Ok(Vec::new()) };
+        let from = [space_key(space).as_slice(), &[Which::Stretches as u8]].concat();
+        let to = super::rows::after(&from);
+        let (mut found, mut wrong) = (Vec::new(), None);
+        self.rows.scan(
+            Table::Vectors,
+            range(&from, &to),
+            Order::Ascending,
+            &mut |key, value| {
+                match dot_of_key(key).ok().zip(tag_of(value)) {
+                    Some(stretch) => found.push(stretch),
+                    None => wrong = Some(corrupt(Table::Vectors, key, "not a stretch of events")),
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
+        wrong.map_or(Ok(found), Err)
+    }
+}
+
+#[cfg(feature = "sim")]
+impl super::Space {
+    /// The tag of what is written here from now on, until the store is opened again or the
+    /// name gives way.
+    pub(crate) fn opening(&self) -> Tag {
+        self.store.shared.tag.under(self.replica())
+    }
+}
+
 impl Batch<'_> {
     /// Begins a stretch.
     pub(super) fn put_stretch(&mut self, first: Dot, tag: Tag) -> Result<(), StorageError> {

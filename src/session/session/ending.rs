@@ -52,6 +52,9 @@ impl Session {
             }
             // Equal at what one of the two has seen is not equal.
             self.roll.note_end(&name, end.is_ok() && !sync.not_taken, sync.touched);
+            if end.is_err() {
+                self.roll.note_given_up(&name);
+            }
             let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);
             self.report.spaces.push(SpaceReport { name, root, why, not_taken, held });
         }

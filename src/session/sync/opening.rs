@@ -23,6 +23,14 @@ impl SpaceSync {
         Ok(sync)
     }
 
+    /// Answers an opening of a space that was given up here before the peer knew.
+    pub(in crate::session) fn given_up(id: u64, space: Space) -> Self {
+        let mut sync = Self::new(id, space, false);
+        sync.queue.push_back(Message::GiveUp { space: id, why: Why::Dropped });
+        sync.end = Some(Err(Why::Dropped));
+        sync
+    }
+
     /// Answers the opening of a space.
     pub(in crate::session) fn answer(
         id: u64,
@@ -79,8 +87,13 @@ impl SpaceSync {
     fn learn(&mut self, theirs: &Standing, around: &mut Around<'_>) -> Result<(), Error> {
         self.one_way = around.one_way;
         let store = self.space.store();
-        let own = feeder_name(store.replica(), store.opening());
+        let own = feeder_name(store.replica(), store.opening(around.ways));
         let staged = theirs.staged.clone().filter(|(peer, _)| *peer == own).map(|(_, upto)| upto);
+        if staged.is_some() && self.space.way() > around.ways {
+            // It was staged before names gave way here, and stands there under the old ones.
+            self.give_up(around, Why::Renamed);
+            return Ok(());
+        }
         let base = match theirs.base {
             None => Some(TaggedVector::new()),
             Some(base) => self.space.base(base)?,
@@ -115,7 +128,9 @@ impl SpaceSync {
         if !self.check_forks(&theirs, around)? {
             return Ok(());
         }
-        let (mine, theirs) = self.what_counts(theirs.vector());
+        let counts = theirs.vector();
+        self.theirs_tagged = theirs;
+        let (mine, theirs) = self.what_counts(counts);
         let order = mine.compare(&theirs);
         // Where the opener had to ask for the vector, the whole delta of the answerer, who
         // had not, may have come before it.
