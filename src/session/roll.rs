@@ -290,6 +290,11 @@ impl Roll {
         self.count_new(exists).map(|()| true)
     }
 
+    /// Whether a space was opened already, by either side.
+    pub(super) fn has_opened(&self, name: &str) -> bool {
+        self.opened.contains(name)
+    }
+
     /// A space was given up here, and the peer does not know that yet.
     pub(super) fn note_given_up(&mut self, name: &str) {
         self.given_up.insert(name.to_owned());

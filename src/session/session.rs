@@ -272,7 +272,7 @@ impl Session {
         }
         let exists = self.store.space(&name)?.exists()?;
         let given_up = |sync: &SpaceSync| sync.name() == name && matches!(sync.end, Some(Err(_)));
-        if self.spaces.values().any(given_up) {
+        if self.roll.has_opened(&name) && self.spaces.values().any(given_up) {
             self.roll.note_given_up(&name);
         }
         if !self.roll.take_open(&name, exists)? {
