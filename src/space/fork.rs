@@ -112,7 +112,7 @@ fn mark(id: &mut [u8; 16]) {
     (*a, *b, *c, *d) = (first, second, third, fourth);
 }
 
-fn is_forked(replica: ReplicaId) -> bool {
+pub(super) fn is_forked(replica: ReplicaId) -> bool {
     let mut id = *replica.as_bytes();
     mark(&mut id);
     id == *replica.as_bytes()

@@ -221,6 +221,7 @@ impl Space {
         let tagged = self.shared.tagged.load(Ordering::SeqCst);
         let batch = Batch::new(rows, number, name, vector, state)
             .in_touched(touched)
+            .knowing(&self.shared)
             .tagging(self.store.shared.tag, tagged.then(|| self.replica()));
         let (result, batch) = work(batch)?;
         let Some(batch) = batch else { return Ok((result, None)) };
