@@ -218,6 +218,17 @@ pub enum PeerError {
         /// The most there may be.
         limit: usize,
     },
+    /// The peer brought events of a replica that was opened and written more often than a
+    /// history may tell: one that does so takes a fresh name long before.
+    #[error(
+        "the peer brought events of {replica} from more than {limit} openings of its store, where that is the most"
+    )]
+    TooManyStretches {
+        /// Whose events.
+        replica: ReplicaId,
+        /// The most there may be.
+        limit: usize,
+    },
     /// The peer ended the session and said why.
     #[error("the peer ended the session: {reason}")]
     Refused {

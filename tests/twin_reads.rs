@@ -164,6 +164,58 @@ fn a_condition_holds_of_what_got_another_name_as_long_as_nothing_else_changed() 
     }
 }
 
+/// What was taken away without a record, and is restored once its name gave way, replaces
+/// nothing of the other history: what it had replaced gave way too.
+#[test]
+fn what_is_restored_replaces_nothing_of_the_other_history() {
+    let mut renamed = 0;
+    for seed in (0..200).step_by(10) {
+        let disk = Disk::in_memory();
+        drop(open(&disk, seed));
+        let image = disk.image();
+        let (x, y) = (open(&disk, seed + 1), open(&disk.twin(&image), seed + 2));
+        put(&x, "x1", Replacing::Observed);
+        put(&x, "x2", Replacing::Observed); // its past names x1
+        put(&y, "y1", Replacing::Nothing);
+        put(&y, "y2", Replacing::Nothing);
+        let mut forgets = options(seed + 3);
+        forgets.removal_log_bytes = 0;
+        let forgetful = Store::in_memory_with(forgets);
+        let (here, there) = (new(seed + 4), new(seed + 5));
+        for store in [&x, &forgetful] {
+            meet(store, &here);
+        }
+        main_of(&forgetful).delete("k").unwrap();
+        meet(&here, &forgetful);
+        meet(&y, &there);
+        let forks = meet(&here, &there).forks;
+
+        let trash = main_of(&here).trash();
+        let mut dots = Vec::new();
+        trash
+            .for_each(0, |gone| {
+                dots.push(gone.item.dot);
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        let [dot] = dots.as_slice() else { panic!("{dots:?}") };
+        if let [fork] = forks.as_slice() {
+            renamed += 1;
+            assert_eq!(Some(dot.replica), fork.renamed);
+        }
+        assert_sound(&here);
+        assert_eq!(trash.restore(|_| true).unwrap().written, 1);
+        for store in [&here, &y, &here] {
+            meet(store, &there);
+        }
+        for store in [&here, &there, &y] {
+            assert_eq!(values(store, "k"), these(["x2", "y1", "y2"]));
+            assert_sound(store);
+        }
+    }
+    assert!(renamed > 0, "it was always the other one that gave way");
+}
+
 /// A device: its disk, the store that is open on it, what it has seen, and what lives there.
 struct Device {
     disk: Disk,

@@ -12,6 +12,7 @@ use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of}
 use super::shared::SpaceShared;
 use super::store::lock;
 use crate::causal::{Dot, ReplicaId, Seq, Stretches, Tag, VersionVector};
+use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::{Order, Read, StorageError, Table};
 
@@ -180,6 +181,22 @@ pub(super) fn next_stretch(
     Ok(next)
 }
 
+/// How many stretches of a replica's events begin up to a seq, where that is at most `most`.
+pub(super) fn count_stretches(
+    rows: &dyn Read,
+    space: u32,
+    last: Dot,
+    most: usize,
+) -> Result<usize, StorageError> {
+    let mut count = 0;
+    let upto = (Seq::ZERO, last.seq);
+    scan_stretches(rows, space, last.replica, upto, Order::Ascending, |_| {
+        count += 1;
+        if count < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(count)
+}
+
 /// The stretches that begin beyond what `told` has seen, up to these entries: what goes with
 /// a delta, ascending.
 pub(super) fn stretches_beyond(
@@ -214,12 +231,17 @@ impl Batch<'_> {
     /// from what is here. Where another session moved this replica along beyond `told`, which
     /// is what the sender knew of it, both must say the same of what lies between. Nor may
     /// they bring under its old name what another session brought under the new.
+    ///
+    /// # Errors
+    /// There would be more than `most` of an origin, whose history no peer could be told then;
+    /// or the storage failed.
     pub(super) fn take_stretches(
         &mut self,
         stretches: &[(Dot, Tag)],
         vector: &VersionVector,
         told: &VersionVector,
-    ) -> Result<bool, StorageError> {
+        most: usize,
+    ) -> Result<bool, Error> {
         let mut rest = stretches;
         for (replica, top) in vector.iter() {
             let (of, after) =
@@ -247,6 +269,18 @@ impl Batch<'_> {
         };
         if stretches.iter().any(gone) || meanwhile.iter().any(gone) {
             return Ok(false);
+        }
+        for of in stretches.chunk_by(|a, b| a.0.replica == b.0.replica) {
+            let Some((Dot { replica, .. }, _)) = of.first().copied() else { continue };
+            let seen = Dot::new(replica, self.seen(replica));
+            let new = of.iter().filter(|(first, _)| first.seq > seen.seq).count();
+            let here = match new {
+                0 => 0,
+                _ => count_stretches(self.rows, self.space, seen, most)?,
+            };
+            if here + new > most {
+                return Err(PeerError::TooManyStretches { replica, limit: most }.into());
+            }
         }
         for (first, tag) in stretches {
             // What made the events that are here is no longer the peer's to say.

@@ -67,6 +67,7 @@ impl Space {
         let shared = &self.store.shared;
         let _inside = shared.writers.enter();
         let mut guard = shared.writer_beside_group().map_err(E::from)?;
+        self.renew_name(&mut guard).map_err(E::from)?;
         let mut clock = guard.clock;
         let grouped = !shared.options.relaxed && !shared.writers.alone(&guard);
         let durability = match shared.options.relaxed {
