@@ -85,7 +85,8 @@ pub enum UsageError {
         /// The key it was read under, as text where it is text.
         key: String,
     },
-    /// A read context that names an event this replica has not seen.
+    /// A read context that names an event this replica has not seen, or in whose place it knows
+    /// one of another history ([`Fork`](crate::space::Fork)).
     #[error("a read context that names {dot}, which this replica has not seen; sync first")]
     ContextAhead {
         /// The newest such event.

@@ -164,6 +164,46 @@ fn a_condition_holds_of_what_got_another_name_as_long_as_nothing_else_changed() 
     }
 }
 
+/// A fork within a fork: before z1 came x1, and in another history m1, under one seq. Once each
+/// has a name of its own nothing says which of the two the reader of z1 was shown.
+#[test]
+fn a_context_leaves_what_it_may_not_have_meant() {
+    let mut left = 0;
+    for seed in (0..400).step_by(10) {
+        let disk = Disk::in_memory();
+        let store = open(&disk, seed);
+        put(&store, "base", Replacing::Nothing);
+        drop(store);
+        let image = disk.image();
+        let m = open(&disk.twin(&image), seed + 1);
+        put(&m, "m1", Replacing::Nothing);
+        put(&m, "m2", Replacing::Nothing);
+        let x = open(&disk, seed + 2);
+        put(&x, "x1", Replacing::Nothing);
+        drop(x);
+        let image = disk.image();
+        let [y, z] = ["y1", "z1"].map(|value| {
+            let at = seed + 3 + u64::from(value == "z1");
+            let store = open(&disk.twin(&image), at);
+            put(&store, value, Replacing::Nothing);
+            store
+        });
+        let token = read(&z);
+        assert_eq!(values(&z, "k"), these(["base", "x1", "z1"]));
+        let hub = new(seed + 5);
+        for store in [&m, &y, &z, &m, &y, &z] {
+            meet(store, &hub);
+        }
+        assert_eq!(values(&hub, "k"), these(["base", "m1", "m2", "x1", "y1", "z1"]));
+        put(&hub, "new", (&token).into());
+        let now = values(&hub, "k");
+        assert!(now.is_superset(&these(["m1", "m2", "y1", "new"])), "{now:?}");
+        assert!(now.is_disjoint(&these(["base", "z1"])), "{now:?}");
+        left += usize::from(now.contains("x1"));
+    }
+    assert!(left > 0, "it was always clear");
+}
+
 /// What was taken away without a record, and is restored once its name gave way, replaces
 /// nothing of the other history: what it had replaced gave way too.
 #[test]
