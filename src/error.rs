@@ -85,7 +85,8 @@ pub enum UsageError {
         /// The key it was read under, as text where it is text.
         key: String,
     },
-    /// A read context that names an event this replica has not seen.
+    /// A read context that names an event this replica has not seen, or in whose place it knows
+    /// one of another history ([`Fork`](crate::space::Fork)).
     #[error("a read context that names {dot}, which this replica has not seen; sync first")]
     ContextAhead {
         /// The newest such event.
@@ -215,6 +216,17 @@ pub enum PeerError {
     /// The peer opened more new spaces than one connection may.
     #[error("the peer brought more than {limit} new spaces in one connection")]
     TooManySpaces {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// The peer brought events of a replica that was opened and written more often than a
+    /// history may tell: one that does so takes a fresh name long before.
+    #[error(
+        "the peer brought events of {replica} from more than {limit} openings of its store, where that is the most"
+    )]
+    TooManyStretches {
+        /// Whose events.
+        replica: ReplicaId,
         /// The most there may be.
         limit: usize,
     },

@@ -181,7 +181,7 @@ fn seen_of(token: &ReadContext) -> VersionVector {
     cursor.u8().unwrap();
     cursor.bytes(255).unwrap();
     cursor.bytes(4096).unwrap();
-    cursor.vector(limits::VECTOR_REPLICAS).unwrap()
+    cursor.tagged(limits::VECTOR_REPLICAS).unwrap().vector()
 }
 
 impl Replica {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use smallvec::SmallVec;
 
-use super::{ReplicaId, Seq, VersionVector};
+use super::{Dot, ReplicaId, Seq, VersionVector};
 
 /// Names one opening of a store: 8 random bytes, drawn each time it is opened.
 ///
@@ -91,6 +91,18 @@ impl TaggedVector {
     #[must_use]
     pub fn untagged(vector: &VersionVector) -> Self {
         Self { entries: vector.iter().map(|(r, seq)| (r, seq, Tag::UNKNOWN)).collect() }
+    }
+
+    /// The vector with the tag that each entry's event is found to have.
+    ///
+    /// # Errors
+    /// What the search for a tag failed with.
+    pub fn tagging<E>(
+        vector: &VersionVector,
+        mut tag_of: impl FnMut(Dot) -> Result<Tag, E>,
+    ) -> Result<Self, E> {
+        let tagged = |(replica, seq)| Ok((replica, seq, tag_of(Dot::new(replica, seq))?));
+        Ok(Self { entries: vector.iter().map(tagged).collect::<Result<_, E>>()? })
     }
 
     /// What was seen, without the tags.

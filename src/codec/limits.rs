@@ -48,8 +48,10 @@ pub const FIRST_FRAME_BYTES: usize = 64 * KIB;
 /// 13.6 MB, which fits a frame.
 pub const VECTOR_REPLICAS: usize = 400_000;
 
-/// Stretches of events, each made in one opening of a store, that come with one delta, at
-/// most: of more the oldest are left out, and a fork as old as these is not noticed.
+/// Stretches of events, each made in one opening of a store, that a history may tell, at
+/// most. A delta that would make more of one origin's is refused; a store takes a fresh name
+/// after half as many openings in which it wrote. Nor does one delta bring more: of those of many
+/// origins the oldest are left out, and a fork as old as these is not noticed.
 pub const STRETCHES: usize = 262_144;
 
 /// Origins kept in the past of one item, at most; the oldest go first. A past is an

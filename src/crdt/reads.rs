@@ -236,6 +236,14 @@ fn maps_read_what_stands_in_them() {
     // Disabling the only flag beneath a key takes the key out.
     let _ = flags.update(replica(A), 'x', |flag, _| flag.disabling());
     assert!(flags.is_empty());
+    // So does what empties a map beneath it, removed here or elsewhere.
+    let mut maps: OrMap<char, OrMap<char, EwFlag>> = OrMap::new();
+    let _ = maps.update(replica(A), 'x', |map, dot| map.updating('y', |flag| flag.enabling(dot)));
+    let mut other = maps.clone();
+    let gone = maps.update(replica(A), 'x', |map, _| map.removing(&'y'));
+    assert!(maps.is_empty());
+    other.merge(&gone);
+    assert!(other.is_empty());
 }
 
 /// Live items without an event that was seen would be dropped by the first merge.

@@ -324,6 +324,6 @@
 //! What [`get`](crate::Space::get) returns and [`put`](crate::Space::put) takes back, to be
 //! treated as opaque; as text in lower-case hexadecimal digits:
 //! ```text
-//! 01 ‖ space as bytes ‖ key as bytes ‖ vector ‖ checksum (8): BLAKE3 key derivation of all
-//! before it, context "rejoin 2026 read context"
+//! 02 ‖ space as bytes ‖ key as bytes ‖ tagged vector ‖ checksum (8): BLAKE3 key derivation of
+//! all before it, context "rejoin 2026 read context"
 //! ```

@@ -18,6 +18,7 @@
 //! | frame | 16 MiB | the largest value and the largest vector fit |
 //! | first frame | 64 KiB | somebody unknown gets no more memory |
 //! | version vector | 400,000 replicas | at up to 34 bytes each, tags included, that fits a frame |
+//! | openings of a store that tell in a space's history under one name | 262,144 | each is up to 20 B in a frame; a store takes a fresh name for the space after half as many openings in which it wrote there |
 //! | past of an item | 16 origins | an optimisation: what is cut off, the proof finds |
 //! | past of a removal record | 256 origins | above, no record is written, and the proof finds what went |
 //! | own rows of a counter | 8 | then they fold into one |
@@ -54,7 +55,7 @@
 //! assert_eq!((CHUNK_BYTES, CHUNK_EVENTS), (256 * KIB, 65_536));
 //! assert_eq!(EVENT_SEQ.get(), (1 << 62) - 1);
 //! assert_eq!((FRAME_BYTES, FIRST_FRAME_BYTES), (16 * MIB, 64 * KIB));
-//! assert_eq!(VECTOR_REPLICAS, 400_000);
+//! assert_eq!((VECTOR_REPLICAS, STRETCHES), (400_000, 262_144));
 //! assert_eq!((PAST_ORIGINS, REMOVAL_ORIGINS), (16, 256));
 //! assert_eq!(COUNTER_ROWS, 8);
 //! assert_eq!((NEW_SPACES, COMMITS, BASES), (100_000, 65_536, 64));
@@ -62,6 +63,7 @@
 //! // that may stand around it.
 //! assert!(VALUE_BYTES + PLACE_BYTES + 26 * REMOVAL_ORIGINS + KIB < FRAME_BYTES);
 //! assert!(34 * VECTOR_REPLICAS + KIB < FRAME_BYTES);
+//! assert!(20 * STRETCHES + KIB < FRAME_BYTES);
 //! ```
 //!
 //! # What an application may set

@@ -72,7 +72,10 @@
 //! name](super::sync). One of them goes on under another name, on all replicas that hold it;
 //! nothing of either is lost, nothing deleted comes back, and
 //! [`Report::forks`](crate::session::Report::forks) (`rejoin sync`) tells once. It costs a pass
-//! over the dots of the space at each replica that holds what gives way.
+//! over the dots of the space at each replica that holds what gives way. A [read
+//! context](crate::space::ReadContext) that is kept meanwhile stays good: it is read as what its
+//! events are called by then. One of the other history, where that was not met yet, is refused
+//! as one that is ahead.
 //!
 //! Not covered, and a reason to set `fresh_id` where it may happen:
 //! - A process that is copied while it *runs* (one image of a machine's memory, resumed twice)
@@ -82,10 +85,9 @@
 //!   refuses ([`OwnFuture`](crate::PeerError::OwnFuture)) until it is opened anew.
 //! - A counter of which two copies have each added up more than eight rows that they had in
 //!   common: what those held counts twice.
-//! - A [read context](crate::space::ReadContext) that is kept while a name gives way, or handed
-//!   to a replica that holds the other history: `put` with it may replace what its reader was
-//!   never shown. Read again after a fork was told. Items in the trash are restored with what
-//!   they had replaced under the old names.
+//! - What waits in a [recovered](crate::Store::recover) store, where copies of the damaged one
+//!   are met too: a salvaged item does not say of which copy it is, and may be taken for decided
+//!   by a vector of the other one. Look at what [waits](crate::Space::waiting) before.
 //! - Two copies that meet each other first: they refuse, with
 //!   [`SameReplica`](crate::PeerError::SameReplica). They are told apart through any third one.
 //! - Removal records of what is renamed are forgotten; the next walk finds what they said.

@@ -99,6 +99,8 @@ mod roll;
 mod scope;
 #[allow(clippy::module_inception, reason = "the room's one machine has the room's name")]
 mod session;
+#[cfg(test)]
+mod stretches;
 mod sync;
 #[cfg(test)]
 mod tests;

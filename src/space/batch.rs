@@ -12,6 +12,7 @@ pub(super) use staged::release_staged;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -20,7 +21,8 @@ use super::rows::{
     PASS_ROWS, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key, dot_value,
     entry_value, item_key, item_value, numbered_key, range, space_key, split_dot_value, vector_key,
 };
-use super::stretches::tag_at;
+use super::shared::SpaceShared;
+use super::stretches::{Tags, tag_at};
 use super::trash::Trashing;
 use super::view::View;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
@@ -62,6 +64,8 @@ pub(super) struct Batch<'t> {
     tagged: Option<ReplicaId>,
     /// The first events that were made here, of each name.
     made: SmallVec<[Dot; 1]>,
+    /// Where it is known which tags events have.
+    known: Option<Tags<'t>>,
     /// Whether names gave way, which changes the vector even where nothing rises.
     renamed: bool,
 }
@@ -89,6 +93,7 @@ impl<'t> Batch<'t> {
             tag: Tag::UNKNOWN,
             tagged: None,
             made: SmallVec::new(),
+            known: None,
             renamed: false,
         }
     }
@@ -96,6 +101,13 @@ impl<'t> Batch<'t> {
     /// The same, of a store that tags what it makes so, and has done so before under a name.
     pub(super) fn tagging(mut self, tag: Tag, tagged: Option<ReplicaId>) -> Self {
         (self.tag, self.tagged) = (tag, tagged);
+        self
+    }
+
+    /// The same, of a space of which this is known. The caller has the right to write, so that
+    /// its generation stays what it is.
+    pub(super) fn knowing(mut self, space: &'t SpaceShared) -> Self {
+        self.known = Some(Tags::new(space, space.generation.load(Ordering::SeqCst)));
         self
     }
 
@@ -108,6 +120,7 @@ impl<'t> Batch<'t> {
     /// What stands in the space, the changes of this batch included.
     pub(super) fn view(&self) -> View<'_> {
         View::new(self.rows, Some(self.space), &self.base, Some(&self.risen), self.state.staged > 0)
+            .tagged_by(self.known.map(|known| known.with_made(&self.made)))
     }
 
     /// The greatest seq seen of `replica`, this batch included.

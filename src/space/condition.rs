@@ -76,8 +76,8 @@ impl Condition<'_> {
         let holds = match self {
             Self::Absent => now.is_empty() && tx.kinds(key)?.is_empty(),
             Self::Unchanged(context) => {
-                tx.change(|change| context.check(change, key))?;
-                now.context() == context
+                let read = tx.change(|change| context.check(change, key))?;
+                read.is_of(now.context().seen())
             }
         };
         Ok((!holds).then_some(now))

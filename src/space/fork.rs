@@ -20,6 +20,11 @@
 //! anything goes: else both would hold them under two names. Names made so can be told from others,
 //! and show of which events they were made.
 //!
+//! What a store keeps beside its items goes by the new names too: pasts of items, of those in
+//! the trash and of those that wait in a recovered store. What an application keeps, a
+//! [`ReadContext`](super::ReadContext), says with its tags of which history it is, and is
+//! [mapped](super::renamed) where it is used.
+//!
 //! An origin that gives way itself writes under a fresh name from then on, and so does one
 //! that meets what it made and has forgotten: it was put back, and wrote nothing since.
 //!
@@ -27,8 +32,12 @@
 //! - Copies of a *running* process (a machine resumed twice from one image of its memory): both
 //!   go on under one tag. Where both contents of a dot live, see
 //!   [`Equivocation`](super::Equivocation); where one was removed, the other may go with it.
-//! - Read contexts that are kept over it, and the pasts of items in the trash: they name dots
-//!   that may be of the other history since.
+//! - Read contexts that are kept over a fork within a fork: where two names may be meant for
+//!   the events before the one in which a context ends, those are left out. What its reader was
+//!   shown of them is not replaced and stands beside what is written.
+//! - Salvaged items that [wait](super::waiting) under a name of which this replica has seen nothing,
+//!   or less: no tag says of which history they are. They go with what gives way here, and
+//!   where they are of the other one the first vector that covers the new dot drops them.
 //! - A counter of which two copies have each added up rows from before they parted, which both do
 //!   once there are more than eight: what these rows held counts twice then.
 //! - A counter's newest row in a copy that was made while the store ran, where that had not shown
@@ -42,13 +51,14 @@ use super::batch::Renaming;
 use super::dropping::{name_in, use_up_name};
 use super::rows::read_tagged;
 use super::space::Space;
-use super::stretches::{read_stretches, stretch_at, tag_at};
+use super::stretches::{count_stretches, read_stretches, stretch_at, tag_at};
+use super::writer::WriterGuard;
 use crate::causal::{
     Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedEntry, TaggedVector, parting,
 };
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
-use crate::storage::Durability;
+use crate::storage::{Durability, Verdict};
 
 /// A name under which two histories were found: one copy of a store went on beside the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +125,7 @@ fn mark(id: &mut [u8; 16]) {
     (*a, *b, *c, *d) = (first, second, third, fourth);
 }
 
-fn is_forked(replica: ReplicaId) -> bool {
+pub(super) fn is_forked(replica: ReplicaId) -> bool {
     let mut id = *replica.as_bytes();
     mark(&mut id);
     id == *replica.as_bytes()
@@ -248,6 +258,32 @@ impl Space {
     /// Which of the times that names gave way in the store was the newest in this space.
     pub(crate) fn way(&self) -> u64 {
         self.shared.way.load(Ordering::SeqCst)
+    }
+
+    /// Takes a fresh name, as where names give way, before the first write of an opening under
+    /// one that has half as many stretches as there may be. Peers refuse more than that; a
+    /// write that is no transaction of the application's does not ask.
+    pub(super) fn renew_name(&self, writer: &mut WriterGuard<'_>) -> Result<(), Error> {
+        if self.shared.tagged.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let snapshot = self.snapshot()?;
+        let Some(number) = snapshot.space else { return Ok(()) };
+        let most = self.store.tuning().stretches / 2;
+        let newest = Dot::new(self.replica(), snapshot.vector.get(self.replica()));
+        if count_stretches(&*snapshot.rows, number, newest, most)? < most {
+            return Ok(());
+        }
+        drop(snapshot);
+        writer.settle_group();
+        let (mut replica, tag) = (newest.replica, self.store.shared.tag);
+        writer.commit(Durability::Immediate, &mut |rows| {
+            use_up_name(rows, self.name(), tag)?;
+            replica = name_in(rows, self.store.replica(), self.name())?;
+            Ok(Verdict::Commit)
+        })?;
+        self.shared.begin_anew(replica);
+        Ok(())
     }
 
     /// Gives way, in one commit; sessions about this space that are under way end. Nothing

@@ -86,6 +86,7 @@ mod news;
 mod options;
 #[cfg(not(target_arch = "wasm32"))]
 mod recover;
+mod renamed;
 mod resolve;
 pub mod resolvers;
 mod rows;

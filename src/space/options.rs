@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::codec::limits::{CHUNK_BYTES, CHUNK_EVENTS, KIB, MIB, PAST_ORIGINS};
+use crate::codec::limits::{CHUNK_BYTES, CHUNK_EVENTS, KIB, MIB, PAST_ORIGINS, STRETCHES};
 
 /// Spaces that are so few that a session opens all of them.
 const FEW_SPACES: usize = 16;
@@ -83,6 +83,8 @@ pub(crate) struct Tuning {
     pub(crate) spares: bool,
     /// Up to so many spaces a session opens all of them, and equal roots prove them equal.
     pub(crate) few_spaces: usize,
+    /// Stretches of one origin's events, at most.
+    pub(crate) stretches: usize,
 }
 
 impl Default for Tuning {
@@ -94,6 +96,7 @@ impl Default for Tuning {
             short_vector_bytes: 128,
             spares: true,
             few_spaces: FEW_SPACES,
+            stretches: STRETCHES,
         }
     }
 }

@@ -7,7 +7,8 @@ use super::dropping::name_in;
 use super::resolve::Resolvers;
 use super::rows::{Which, read_vector};
 use super::store::{Store, lock, number_of};
-use crate::causal::{ReplicaId, VersionVector};
+use super::stretches::KnownStretches;
+use crate::causal::{ReplicaId, Tag, VersionVector};
 use crate::error::Error;
 use crate::faults::fault;
 use crate::storage::{Read, StorageError};
@@ -26,6 +27,9 @@ pub(super) struct SpaceShared {
     pub(super) way: AtomicU64,
     /// The vector as of a commit of the space of this number: so that a read need not load it.
     pub(super) vector: Mutex<Option<(CommitOf, Arc<VersionVector>)>>,
+    /// The tag of what this store makes.
+    pub(super) tag: Tag,
+    pub(super) stretches: Mutex<KnownStretches>,
     /// Own events up to here may have been seen: a delta was read, or the store opened, since.
     pub(super) shown: AtomicU64,
     /// Whether what is written here goes on a stretch of this opening's.
@@ -49,6 +53,8 @@ impl SpaceShared {
             generation: AtomicU64::new(0),
             way: AtomicU64::new(0),
             vector: Mutex::new(None),
+            tag: store.shared.tag,
+            stretches: Mutex::default(),
             shown: AtomicU64::new(own),
             tagged: AtomicBool::new(false),
             staging: Mutex::default(),

@@ -65,6 +65,7 @@ impl Space {
     /// # Errors
     /// The storage failed.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        let generation = self.generation();
         let rows: Arc<dyn crate::storage::ReadSnapshot> = self.store.shared.storage.read()?.into();
         let space = number_of(&*rows, &self.shared.name)?;
         let (state, vector) = match space {
@@ -75,7 +76,7 @@ impl Space {
                 (state, vector)
             }
         };
-        Ok(Snapshot { rows, space, name: self.shared.name.clone(), vector, state })
+        Ok(Snapshot { rows, space, shared: self.shared.clone(), generation, vector, state })
     }
 
     /// A snapshot to send from: own events in it count as seen from now on. Taken under

@@ -312,6 +312,7 @@ impl Incoming {
         let (peer, feeder) = (self.peer, self.feeder);
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let options = &space.store.shared.options;
+        let most = options.tuning.stretches;
         let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
             batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
@@ -341,7 +342,7 @@ impl Incoming {
                 return Ok((Taken::Staged, Some(batch)));
             };
             if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
-                if !batch.take_stretches(&last.stretches, &last.vector, told)? {
+                if !batch.take_stretches(&last.stretches, &last.vector, told, most)? {
                     return Ok((Taken::Forked, None));
                 }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;

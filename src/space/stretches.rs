@@ -9,7 +9,11 @@ use std::ops::ControlFlow;
 use super::batch::Batch;
 use super::fork::forked;
 use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of};
+use super::shared::SpaceShared;
+use super::store::lock;
 use crate::causal::{Dot, ReplicaId, Seq, Stretches, Tag, VersionVector};
+use crate::error::{Error, PeerError};
+use crate::faults::fault;
 use crate::storage::{Order, Read, StorageError, Table};
 
 /// The key of a stretch of a replica's events.
@@ -79,6 +83,120 @@ pub(super) fn tag_at(rows: &dyn Read, space: u32, dot: Dot) -> Result<Tag, Stora
     Ok(stretch_at(rows, space, dot)?.map_or(Tag::UNKNOWN, |(_, tag)| tag))
 }
 
+/// Stretches that readers came upon, so that a read need not look for them: an event that was
+/// seen keeps its tag for as long as the space is of one generation.
+#[derive(Default)]
+pub(super) struct KnownStretches {
+    generation: u64,
+    /// Origin, first and last event and tag of each, ascending.
+    stretches: Vec<(ReplicaId, Seq, Seq, Tag)>,
+}
+
+/// So many are kept; then it begins anew.
+const KNOWN: usize = 1024;
+
+impl KnownStretches {
+    fn tag_of(&self, generation: u64, dot: Dot) -> Option<Tag> {
+        let before = |of: &(ReplicaId, Seq, Seq, Tag)| (of.0, of.1) <= (dot.replica, dot.seq);
+        let at = self.stretches.partition_point(before).checked_sub(1)?;
+        let (origin, _, last, tag) = *self.stretches.get(at)?;
+        let holds = self.generation == generation && origin == dot.replica && dot.seq <= last;
+        holds.then_some(tag)
+    }
+
+    fn note(&mut self, generation: u64, found: (ReplicaId, Seq, Seq, Tag)) {
+        if generation < self.generation {
+            return; // of a space that is no more
+        }
+        if generation > self.generation || self.stretches.len() >= KNOWN {
+            self.stretches.clear();
+        }
+        self.generation = generation;
+        match self.stretches.binary_search_by_key(&(found.0, found.1), |of| (of.0, of.1)) {
+            Ok(at) => self.stretches.get_mut(at).into_iter().for_each(|of| *of = found),
+            Err(at) => self.stretches.insert(at, found),
+        }
+    }
+}
+
+/// How the tags of events are found at one moment of a space.
+#[derive(Clone, Copy)]
+pub(super) struct Tags<'a> {
+    space: &'a SpaceShared,
+    /// Asked before the rows were read, so that what these say is not noted of a later one.
+    generation: u64,
+    /// The first events of each name that a batch made, whose stretches have yet to be begun.
+    made: &'a [Dot],
+}
+
+impl<'a> Tags<'a> {
+    pub(super) fn new(space: &'a SpaceShared, generation: u64) -> Self {
+        Self { space, generation, made: &[] }
+    }
+
+    /// The same, where a batch has made events.
+    pub(super) fn with_made(self, made: &'a [Dot]) -> Self {
+        Self { made, ..self }
+    }
+
+    /// The tag of an event that was seen; `top` is the last one of its origin that is in the rows.
+    pub(super) fn of(
+        self,
+        rows: &dyn Read,
+        number: u32,
+        dot: Dot,
+        top: Seq,
+    ) -> Result<Tag, StorageError> {
+        let own = || self.space.tag.under(dot.replica);
+        if dot.seq > top {
+            let made = self.made.iter().any(|first| first.replica == dot.replica);
+            return Ok(if made && !fault!(NoTags) { own() } else { Tag::UNKNOWN });
+        }
+        if let Some(tag) = lock(&self.space.stretches).tag_of(self.generation, dot) {
+            return Ok(tag);
+        }
+        let (first, tag) = stretch_at(rows, number, dot)?.unwrap_or((Seq::FIRST, Tag::UNKNOWN));
+        let last = match tag == own() {
+            true => Seq::MAX, // nothing but this opening makes what comes after it
+            false => next_stretch(rows, number, dot, top)?.map_or(top, Seq::prev),
+        };
+        lock(&self.space.stretches).note(self.generation, (dot.replica, first, last, tag));
+        Ok(tag)
+    }
+}
+
+/// Where after an event a new stretch begins, if one does up to `top`.
+pub(super) fn next_stretch(
+    rows: &dyn Read,
+    space: u32,
+    dot: Dot,
+    top: Seq,
+) -> Result<Option<Seq>, StorageError> {
+    let mut next = None;
+    let beyond = (dot.seq.next(), top);
+    scan_stretches(rows, space, dot.replica, beyond, Order::Ascending, |stretch| {
+        next = Some(stretch.0);
+        ControlFlow::Break(())
+    })?;
+    Ok(next)
+}
+
+/// How many stretches of a replica's events begin up to a seq, where that is at most `most`.
+pub(super) fn count_stretches(
+    rows: &dyn Read,
+    space: u32,
+    last: Dot,
+    most: usize,
+) -> Result<usize, StorageError> {
+    let mut count = 0;
+    let upto = (Seq::ZERO, last.seq);
+    scan_stretches(rows, space, last.replica, upto, Order::Ascending, |_| {
+        count += 1;
+        if count < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(count)
+}
+
 /// The stretches that begin beyond what `told` has seen, up to these entries: what goes with
 /// a delta, ascending.
 pub(super) fn stretches_beyond(
@@ -146,12 +264,17 @@ impl Batch<'_> {
     /// from what is here. Where another session moved this replica along beyond `told`, which
     /// is what the sender knew of it, both must say the same of what lies between. Nor may
     /// they bring under its old name what another session brought under the new.
+    ///
+    /// # Errors
+    /// There would be more than `most` of an origin, whose history no peer could be told then;
+    /// or the storage failed.
     pub(super) fn take_stretches(
         &mut self,
         stretches: &[(Dot, Tag)],
         vector: &VersionVector,
         told: &VersionVector,
-    ) -> Result<bool, StorageError> {
+        most: usize,
+    ) -> Result<bool, Error> {
         let mut rest = stretches;
         for (replica, top) in vector.iter() {
             let (of, after) =
@@ -179,6 +302,18 @@ impl Batch<'_> {
         };
         if stretches.iter().any(gone) || meanwhile.iter().any(gone) {
             return Ok(false);
+        }
+        for of in stretches.chunk_by(|a, b| a.0.replica == b.0.replica) {
+            let Some((Dot { replica, .. }, _)) = of.first().copied() else { continue };
+            let seen = Dot::new(replica, self.seen(replica));
+            let new = of.iter().filter(|(first, _)| first.seq > seen.seq).count();
+            let here = match new {
+                0 => 0,
+                _ => count_stretches(self.rows, self.space, seen, most)?,
+            };
+            if here + new > most {
+                return Err(PeerError::TooManyStretches { replica, limit: most }.into());
+            }
         }
         for (first, tag) in stretches {
             // What made the events that are here is no longer the peer's to say.

@@ -92,7 +92,7 @@ impl Reads for Snapshot {
     }
 
     fn space_name(&self) -> String {
-        self.name.as_ref().to_owned()
+        self.shared.name.as_ref().to_owned()
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::rows::{
     State, after, corrupt, item_key, payload_of, range, split_item_key, split_item_value,
 };
-use crate::causal::{Dot, VersionVector};
+use super::shared::SpaceShared;
+use super::stretches::{Tags, next_stretch};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 use crate::codec::{Kind, place};
 use crate::storage::{Order, Read, ReadSnapshot, StorageError, Table};
 
@@ -23,6 +25,7 @@ pub struct View<'a> {
     risen: Option<&'a VersionVector>,
     /// Whether any row is ahead of the vector: where none is, none need be asked.
     staged: bool,
+    tags: Option<Tags<'a>>,
 }
 
 /// A live item's row, borrowed for the length of a visit.
@@ -65,7 +68,34 @@ impl<'a> View<'a> {
         risen: Option<&'a VersionVector>,
         staged: bool,
     ) -> Self {
-        Self { rows, space, vector, risen, staged }
+        Self { rows, space, vector, risen, staged, tags: None }
+    }
+
+    /// The same, of which tags may be asked.
+    pub(super) fn tagged_by(self, tags: Option<Tags<'a>>) -> Self {
+        Self { tags, ..self }
+    }
+
+    /// The tag of an event that was seen, as far as it is known.
+    pub(crate) fn tag_of(&self, dot: Dot) -> Result<Tag, StorageError> {
+        let Some((space, tags)) = self.space.zip(self.tags) else { return Ok(Tag::UNKNOWN) };
+        tags.of(self.rows, space, dot, self.vector.get(dot.replica))
+    }
+
+    /// The first event of an origin of which it is known what opening made it.
+    pub(crate) fn first_tagged(&self, origin: ReplicaId) -> Result<Option<Seq>, StorageError> {
+        let Some(space) = self.space else { return Ok(None) };
+        next_stretch(self.rows, space, Dot::new(origin, Seq::ZERO), self.vector.get(origin))
+    }
+
+    /// A vector of what was seen, with its tags.
+    pub(crate) fn tagged(&self, seen: &VersionVector) -> Result<TaggedVector, StorageError> {
+        TaggedVector::tagging(seen, |dot| self.tag_of(dot))
+    }
+
+    /// The origins of which anything was seen, before any change that is under way.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (ReplicaId, Seq)> + '_ {
+        self.vector.iter()
     }
 
     /// Whether the event was seen.
@@ -226,7 +256,9 @@ impl<'a> View<'a> {
 pub struct Snapshot {
     pub(super) rows: Arc<dyn ReadSnapshot>,
     pub(super) space: Option<u32>,
-    pub(super) name: Arc<str>,
+    pub(super) shared: Arc<SpaceShared>,
+    /// Of the space, when the rows were not read yet.
+    pub(super) generation: u64,
     pub(super) vector: Arc<VersionVector>,
     pub(super) state: State,
 }
@@ -234,6 +266,7 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn view(&self) -> View<'_> {
         View::new(&*self.rows, self.space, &self.vector, None, self.state.staged > 0)
+            .tagged_by(Some(Tags::new(&self.shared, self.generation)))
     }
 
     /// The number of the newest commit of the space at this moment.
@@ -251,6 +284,9 @@ impl Snapshot {
 
 impl core::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Snapshot").field("space", &self.name).field("vector", &self.vector).finish()
+        f.debug_struct("Snapshot")
+            .field("space", &self.shared.name)
+            .field("vector", &self.vector)
+            .finish()
     }
 }

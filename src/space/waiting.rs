@@ -26,10 +26,10 @@
 //! Rows in the table of what concerns the whole store: `salvaged/ ‖ number of the space ‖ dot` →
 //! 0, or 1 and the dot of the stand-in; the place with its length; past and payload.
 
-use super::batch::Batch;
+use super::batch::{Batch, Renaming};
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, put_dot, space_key,
-    split_item_value,
+    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, item_value, put_dot,
+    space_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
@@ -165,6 +165,32 @@ impl Batch<'_> {
     }
 }
 
+impl Batch<'_> {
+    /// Lets what waits, what it had replaced and what stands in for it go by the names that
+    /// events get, so that it is decided by a vector that has seen them, and by no other.
+    pub(super) fn rename_waiting(&mut self, renamings: &[Renaming]) -> Result<(), StorageError> {
+        self.each_beneath(Table::Meta, &prefix(self.space), |b, (key, row)| {
+            let mut waiting = Waiting::of(key, row)?;
+            let (past, payload) =
+                split_item_value(waiting.value).map_err(|e| corrupt(Table::Meta, key, e))?;
+            let renamed = |dot| Renaming::dot(renamings, dot);
+            let (dot, stand_in) = (renamed(waiting.dot), waiting.stand_in.and_then(renamed));
+            let past = Renaming::past(renamings, &past);
+            if dot.is_none() && stand_in.is_none() && past.is_none() {
+                return Ok(());
+            }
+            let value = past.map(|past| item_value(&past, payload));
+            waiting.value = value.as_deref().unwrap_or(waiting.value);
+            waiting.stand_in = stand_in.or(waiting.stand_in);
+            if let Some(dot) = dot {
+                b.rows.delete(Table::Meta, key)?;
+                waiting.dot = dot;
+            }
+            waiting.put(b.rows, b.space)
+        })
+    }
+}
+
 impl Space {
     /// Salvaged items that wait to be decided and are not here yet: see
     /// [`Store::adopt`](Store::adopt).
@@ -259,5 +285,58 @@ pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<u64, Storage
         if whole {
             return Ok(count);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::{Seq, VersionVector};
+    use crate::space::tests::{replica, vector};
+
+    /// Origin 1 gives up what it has after 2, and 3, the name of the stand-ins, all.
+    #[test]
+    fn what_waits_goes_by_the_names_that_events_get() {
+        let space = Store::in_memory().space("main").unwrap();
+        let dot = |n, seq| Dot::new(replica(n), Seq::new(seq));
+        let row = |dot, stand_in, past: &[(u8, u64)]| (dot, stand_in, vector(past));
+        let before = [
+            row(dot(1, 2), None, &[(2, 9)]),
+            row(dot(1, 4), Some(dot(3, 7)), &[(1, 3), (2, 9)]),
+            row(dot(1, 9), None, &[]),
+            row(dot(2, 4), None, &[(1, 2)]),
+            row(dot(2, 5), Some(dot(3, 8)), &[(1, 4), (3, 1)]),
+        ];
+        let renamed = [
+            row(dot(1, 2), None, &[(2, 9)]),
+            row(dot(2, 4), None, &[(1, 2)]),
+            row(dot(2, 5), Some(dot(7, 8)), &[(1, 2), (6, 4), (7, 1)]),
+            row(dot(6, 4), Some(dot(7, 7)), &[(1, 2), (2, 9), (6, 3)]),
+            row(dot(6, 9), None, &[]),
+        ];
+        let renaming =
+            |n, after, to| Renaming { origin: replica(n), after: Seq::new(after), to: replica(to) };
+        type Row = (Dot, Option<Dot>, VersionVector);
+        let mut guard = space.store().shared.writer().unwrap();
+        let found =
+            space.in_batch::<Vec<Row>, Error>(&mut guard, Durability::Immediate, |mut b| {
+                for (dot, stand_in, past) in &before {
+                    let value = &item_value(past, b"payload");
+                    let waiting =
+                        Waiting { dot: *dot, stand_in: *stand_in, place: b"place", value };
+                    waiting.put(b.rows, b.space)?;
+                }
+                b.rename(&[renaming(1, 2, 6), renaming(3, 0, 7)])?;
+                let mut found = Vec::new();
+                b.each_beneath(Table::Meta, &prefix(b.space), |_, (key, row)| {
+                    let Waiting { dot, stand_in, place, value } = Waiting::of(key, row)?;
+                    let (past, payload) = split_item_value(value).unwrap();
+                    assert_eq!((place, payload), (b"place".as_slice(), b"payload".as_slice()));
+                    found.push((dot, stand_in, past));
+                    Ok(())
+                })?;
+                Ok((found, None))
+            });
+        assert_eq!(found.unwrap(), renamed);
     }
 }

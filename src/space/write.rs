@@ -67,6 +67,7 @@ impl Space {
         let shared = &self.store.shared;
         let _inside = shared.writers.enter();
         let mut guard = shared.writer_beside_group().map_err(E::from)?;
+        self.renew_name(&mut guard).map_err(E::from)?;
         let mut clock = guard.clock;
         let grouped = !shared.options.relaxed && !shared.writers.alone(&guard);
         let durability = match shared.options.relaxed {
@@ -221,6 +222,7 @@ impl Space {
         let tagged = self.shared.tagged.load(Ordering::SeqCst);
         let batch = Batch::new(rows, number, name, vector, state)
             .in_touched(touched)
+            .knowing(&self.shared)
             .tagging(self.store.shared.tag, tagged.then(|| self.replica()));
         let (result, batch) = work(batch)?;
         let Some(batch) = batch else { return Ok((result, None)) };

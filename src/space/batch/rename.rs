@@ -28,8 +28,16 @@ impl Renaming {
         renamings.get(at).filter(|renaming| dot.seq > renaming.after)
     }
 
+    /// What a dot is called from now on; nothing where it keeps its name.
+    pub(in crate::space) fn dot(renamings: &[Self], dot: Dot) -> Option<Dot> {
+        Self::of(renamings, dot).map(|renaming| Dot::new(renaming.to, dot.seq))
+    }
+
     /// A past that names what is renamed by the names it gets; nothing where it names none.
-    fn past(renamings: &[Self], past: &VersionVector) -> Option<VersionVector> {
+    pub(in crate::space) fn past(
+        renamings: &[Self],
+        past: &VersionVector,
+    ) -> Option<VersionVector> {
         let mut renamed: Option<VersionVector> = None;
         for (origin, seq) in past.iter() {
             let Some(renaming) = Self::of(renamings, Dot::new(origin, seq)) else { continue };
@@ -71,7 +79,7 @@ impl Batch<'_> {
     /// them as replaced, and forgets removal records that speak of them: what these say, the
     /// next walk finds. Nothing may be staged, and the batch not have changed anything yet; one
     /// renaming of an origin, ascending by these, and none of a name that another one gives.
-    /// Goes through all dots of the space once.
+    /// So go what waits and what is in the trash. Goes through all dots of the space once.
     pub(in crate::space) fn rename(&mut self, renamings: &[Renaming]) -> Result<(), StorageError> {
         for renaming in renamings {
             self.rename_events(renamings, *renaming)?;
@@ -99,7 +107,9 @@ impl Batch<'_> {
                 b.state.log_bytes = b.state.log_bytes.saturating_sub(bytes);
             }
             Ok(())
-        })
+        })?;
+        self.rename_trash(renamings)?;
+        self.rename_waiting(renamings)
     }
 
     fn rename_events(
@@ -162,15 +172,24 @@ impl Batch<'_> {
         Ok((place, past, payload.to_vec()))
     }
 
-    /// Goes through all rows of the space in a table, in bounded passes; the work may change
-    /// and delete them.
+    /// Goes through all rows of the space in a table.
     fn each_of_space(
         &mut self,
         table: Table,
+        work: impl FnMut(&mut Self, &Pair) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.each_beneath(table, &space_key(self.space), work)
+    }
+
+    /// Goes through all rows of a table whose keys start so, in bounded passes; the work may
+    /// change and delete them.
+    pub(in crate::space) fn each_beneath(
+        &mut self,
+        table: Table,
+        prefix: &[u8],
         mut work: impl FnMut(&mut Self, &Pair) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
-        let mut from = space_key(self.space).to_vec();
-        let to = after(&from);
+        let (mut from, to) = (prefix.to_vec(), after(prefix));
         loop {
             let (found, whole) = batch(self.rows, table, &from, &to, PASS_ROWS)?;
             found.iter().try_for_each(|pair| work(self, pair))?;

@@ -6,11 +6,12 @@ use core::str::FromStr;
 
 use super::At;
 use super::register::split_stamp;
-use crate::causal::{Dot, Hlc, VersionVector};
+use crate::causal::{Dot, Hlc, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Kind, Prefix, Problem, Put, limits};
 use crate::crdt::Write;
 use crate::error::{Error, UsageError, shown};
 use crate::space::change::Change;
+use crate::space::renamed::{CalledNow, called_now};
 use crate::space::tx::{Reads, Writes};
 use crate::space::{Snapshot, Space, Tx};
 
@@ -56,17 +57,20 @@ impl Siblings {
 /// What a read has seen of a key: opaque bytes to the application, to be handed back with
 /// the write that follows from it, now or later, here or at another replica.
 ///
-/// Inside: the space, the key, and per origin met there the greatest seq seen. That is
-/// exact, since the read returned every sibling: each dot at or below was returned or is
-/// dead, and death is for ever.
+/// Inside: the space, the key, and per origin met there the greatest seq seen, with the
+/// [tag](crate::causal::Tag) of that event. That is exact, since the read returned every sibling:
+/// each dot at or below was returned or is dead, and death is for ever. The tags say of which
+/// history the dots are, where [two go by one name](super::super::Fork): a token that was kept
+/// while one gave way is good for what that is called by then, and one of a history that is not
+/// known where it is used is refused.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ReadContext {
     space: String,
     key: Vec<u8>,
-    seen: VersionVector,
+    seen: TaggedVector,
 }
 
-const CONTEXT_VERSION: u8 = 1;
+const CONTEXT_VERSION: u8 = 2;
 const CHECKSUM_BYTES: usize = 8;
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
@@ -87,7 +91,7 @@ impl ReadContext {
         let mut bytes = vec![CONTEXT_VERSION];
         bytes.put_bytes(self.space.as_bytes());
         bytes.put_bytes(&self.key);
-        bytes.put_vector(&self.seen);
+        bytes.put_tagged(&self.seen);
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
         bytes
@@ -112,7 +116,7 @@ impl ReadContext {
             .map_err(|_| cursor.wrong(Problem::NotUtf8))?
             .to_owned();
         let key = cursor.bytes(*limits::KEY_BYTES.end())?.to_vec();
-        let seen = cursor.vector(limits::VECTOR_REPLICAS)?;
+        let seen = cursor.tagged(limits::VECTOR_REPLICAS)?;
         let summed = bytes.get(..bytes.len() - cursor.remaining()).unwrap_or_default();
         if cursor.array::<CHECKSUM_BYTES>()? != checksum(summed) {
             return Err(cursor.wrong(Problem::Checksum));
@@ -121,18 +125,23 @@ impl ReadContext {
         Ok(Self { space, key, seen })
     }
 
-    /// That the token is of this space and key, and of nothing that is yet to come.
-    pub(in crate::space) fn check(&self, change: &Change<'_>, key: &[u8]) -> Result<(), Error> {
+    /// That the token is of this space and key, and of nothing that is yet to come; what its
+    /// reader has seen, by the names that it has now.
+    pub(in crate::space) fn check(
+        &self,
+        change: &Change<'_>,
+        key: &[u8],
+    ) -> Result<CalledNow, Error> {
         if *self.space != *change.space_name || self.key != key {
             let (space, key) = (self.space.clone(), shown(&self.key));
             return Err(UsageError::ContextForeign { space, key }.into());
         }
-        let view = change.batch.view();
-        let mut dots = self.seen.iter().map(|(replica, seq)| Dot::new(replica, seq));
-        match dots.find(|dot| !view.covers(*dot)) {
-            Some(dot) => Err(UsageError::ContextAhead { dot }.into()),
-            None => Ok(()),
-        }
+        called_now(&change.batch.view(), &self.seen)
+    }
+
+    /// What the read has seen.
+    pub(in crate::space) fn seen(&self) -> &TaggedVector {
+        &self.seen
     }
 }
 
@@ -203,12 +212,18 @@ impl<'a> From<Option<&'a ReadContext>> for Replacing<'a> {
 fn get<C: Reads>(on: C, key: &[u8]) -> Result<Siblings, Error> {
     let at = At::key(on, key);
     let place = at.step(Kind::VALUE, b"")?.place();
-    let found = at.on.read(|view| Ok(view.found(place.as_bytes())?))?;
-    let mut seen = VersionVector::new();
+    let (found, seen) = at.on.read(|view| {
+        let found = view.found(place.as_bytes())?;
+        let mut seen = VersionVector::new();
+        for found in &found {
+            seen.advance(found.dot);
+            seen.join(&found.past);
+        }
+        let seen = view.tagged(&seen)?;
+        Ok((found, seen))
+    })?;
     let mut values = Vec::with_capacity(found.len());
     for found in found {
-        seen.advance(found.dot);
-        seen.join(&found.past);
         let (stamp, value) = split_stamp(&found.payload)?;
         values.push((stamp, found.dot, value.to_vec()));
     }
@@ -225,8 +240,8 @@ fn put<C: Writes>(on: &C, key: &[u8], value: &[u8], replacing: Replacing<'_>) ->
             Replacing::Observed => change.replace_all(&place, &payload),
             Replacing::Nothing => change.replace_seen(&place, &VersionVector::new(), &payload),
             Replacing::Seen(context) => {
-                context.check(change, key)?;
-                change.replace_seen(&place, &context.seen, &payload)
+                let now = context.check(change, key)?;
+                change.replace_seen(&place, &now.seen, &payload)
             }
         }
         .map(drop)

@@ -12,11 +12,11 @@ use crate::codec::limits::{MIB, PLACE_BYTES};
 use crate::codec::{Cursor, DecodeError, Put, place};
 use crate::error::Error;
 use crate::faults::fault;
-use crate::space::batch::Batch;
+use crate::space::batch::{Batch, Renaming};
 use crate::space::options::Options;
 use crate::space::rows::{
-    PASS_ROWS, Pair, after, corrupt, dot_key, item_key, put_dot, range, space_key, split_dot_value,
-    split_item_value,
+    PASS_ROWS, Pair, after, corrupt, dot_key, item_key, item_value, put_dot, range, space_key,
+    split_dot_value, split_item_value,
 };
 use crate::space::scan::Item;
 use crate::space::space::Space;
@@ -242,6 +242,38 @@ impl Batch<'_> {
         head.count += 1;
         head.bytes += (key.len() + row.len()) as u64;
         self.trash.head = Some(head);
+        Ok(())
+    }
+
+    /// Lets entries, and what they had replaced, go by the names that events get: written anew,
+    /// an item must not replace what has come to stand under an old one.
+    pub(in crate::space) fn rename_trash(
+        &mut self,
+        renamings: &[Renaming],
+    ) -> Result<(), StorageError> {
+        let mut head = self.trash.head.map_or_else(|| Head::read(self.rows, self.space), Ok)?;
+        let before = head;
+        let prefix = entries(self.space).0;
+        self.each_beneath(Table::Trash, &prefix, |b, (key, row)| {
+            let mut entry = Entry::of(key, row)?;
+            let (past, payload) =
+                split_item_value(entry.value).map_err(|e| corrupt(Table::Trash, key, e))?;
+            let dot = Renaming::dot(renamings, entry.dot);
+            let past = Renaming::past(renamings, &past);
+            if dot.is_none() && past.is_none() {
+                return Ok(());
+            }
+            let value = past.map(|past| item_value(&past, payload));
+            entry.dot = dot.unwrap_or(entry.dot);
+            entry.value = value.as_deref().unwrap_or(entry.value);
+            let renamed = entry.to_row();
+            head.bytes = head.bytes.saturating_sub(row.len() as u64);
+            head.bytes = head.bytes.saturating_add(renamed.len() as u64);
+            b.rows.put(Table::Trash, key, &renamed)
+        })?;
+        if head != before {
+            self.trash.head = Some(head);
+        }
         Ok(())
     }
 
