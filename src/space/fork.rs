@@ -35,9 +35,9 @@
 //! - Read contexts that are kept over a fork within a fork: where two names may be meant for
 //!   the events before the one in which a context ends, those are left out. What its reader was
 //!   shown of them is not replaced and stands beside what is written.
-//! - Salvaged items that [wait](super::waiting) under a name of which this replica has seen nothing,
-//!   or less: no tag says of which history they are. They go with what gives way here, and
-//!   where they are of the other one the first vector that covers the new dot drops them.
+//! - Salvaged items that [wait](super::waiting): no tag says of which history they are. Those
+//!   beyond where two part go by the new name with what gives way here; where they are of the
+//!   other one, a vector that covers another event under that dot decides them.
 //! - A counter of which two copies have each added up rows from before they parted, which both do
 //!   once there are more than eight: what these rows held counts twice then.
 //! - A counter's newest row in a copy that was made while the store ran, where that had not shown
