@@ -169,6 +169,12 @@
 //! and did not, are a lie, and end the session with
 //! [`OwnFuture`](crate::PeerError::OwnFuture) before anything changes.
 //!
+//! Other sessions go on meanwhile, and each may bring what parts from what this one was told. So
+//! whoever sends holds a chunk against the histories first, and whoever takes holds its end
+//! against them again; what does not fit ends the space as
+//! [`Unfinished`](crate::session::Why::Unfinished), and the next session begins with the
+//! histories. What was staged before names gave way, at either side, is not gone on with.
+//!
 //! # 2. Delta
 //! Each side sends every live item and removal record whose dot the other has not seen,
 //! ordered by origin and number, straight from the index of dots: no search, no hashing, and

@@ -35,6 +35,10 @@
 //! session brought that came to its end. A store whose sync failed takes no write until it is
 //! opened again.
 //!
+//! In one world of six, stores are put back and copied so that nothing at their opening can notice,
+//! and go on under one name. What they make is told apart by its tags, and given other names
+//! where they meet; so there an event is known by its tag and number, whatever its name is.
+//!
 //! In the end the network heals and whoever is stuck or away comes back. Every two neighbours
 //! meet, once a pass. After as many passes as news takes from one end to the other, and three,
 //! all must show what the oracle says, under one root, and meet once more with nothing to say.
