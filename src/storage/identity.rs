@@ -222,6 +222,14 @@ impl IdFile {
         Ok(())
     }
 
+    /// Makes it say nothing, synced.
+    pub(super) fn clear(&mut self) -> Result<(), StorageError> {
+        let cleared = self.file.set_len(0).and_then(|()| self.file.sync_all());
+        cleared.map_err(|source| io(&self.path, "writing the identity file", source))?;
+        (self.counter, self.record) = (0, None);
+        Ok(())
+    }
+
     /// Takes it away again, where it was made for a store that there is none of.
     pub(super) fn discard_if_empty(self) {
         if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {

@@ -11,6 +11,7 @@ use super::open::Step;
 use super::tests::{folder, has, io_kind, open, open_planned, options, put, random};
 use super::*;
 use crate::storage::Table;
+use crate::storage::identity::beside;
 
 /// A disk that fails as it is told.
 #[derive(Debug, Default)]
@@ -281,6 +282,19 @@ fn a_store_that_cannot_be_made_whole_leaves_nothing() {
     let storage = open(&path).unwrap();
     assert_eq!(storage.identity(), Identity::Kept);
     assert!((0..ROWS).all(|n| has(&storage, &n.to_be_bytes())));
+    // What a crash left of another one, before that had its name, is in nobody's way.
+    let other = folder.path().join("other");
+    let plan = Plan { stop_after: Some(Step::TempAnnounced), ..Plan::default() };
+    assert!(open_planned(&other, plan).is_err());
+    assert!(!other.exists() && beside(&other, ".id").exists());
+    drop(make(&other, Plan::default(), None).unwrap());
+    assert!(has(&open(&other).unwrap(), &0_u32.to_be_bytes()));
+    // An identity file that speaks of another file is not what a crash left.
+    std::fs::rename(&other, beside(&other, ".new")).unwrap();
+    std::fs::copy(beside(&other, ".new"), folder.path().join("copy")).unwrap();
+    std::fs::rename(folder.path().join("copy"), beside(&other, ".new")).unwrap();
+    assert!(make(&other, Plan::default(), None).is_err());
+    assert!(beside(&other, ".id").exists() && beside(&other, ".new").exists());
     // Over one that is there, and open: it is left as it is.
     assert!(make(&path, Plan::default(), None).is_err());
     assert!(has(&storage, &0_u32.to_be_bytes()) && storage.check().unwrap());

@@ -28,13 +28,22 @@ pub(super) fn make(
     if exists(&path)? {
         return refuse(&path);
     }
-    // An empty one is what a crash leaves, and says as much as none.
-    if std::fs::metadata(&id_path).is_ok_and(|id| id.len() > 0) {
+    // A crash leaves an empty one, which says as much as none, or one that speaks of a file
+    // which never got its name.
+    let temp = beside(&path, ".new");
+    if std::fs::metadata(&id_path).is_ok_and(|id| id.len() > 0) && !exists(&temp)? {
         return refuse(&id_path);
     }
     let mut id = IdFile::lock(&path)?;
-    if exists(&path)? || id.record().is_some() {
+    if exists(&path)? {
         return refuse(&path);
+    }
+    if let Some(record) = id.record() {
+        let left = std::fs::metadata(&temp);
+        if !left.is_ok_and(|left| record.mark.agrees(FileMark::of(&left))) {
+            return refuse(&id_path);
+        }
+        id.clear()?;
     }
     match create(&path, options, entropy, &plan, &mut id, fill) {
         Ok(opened) => Ok(opened.into_inner(id, plan)),
@@ -45,7 +54,7 @@ pub(super) fn make(
             if std::fs::metadata(&path).is_ok_and(|there| ours(FileMark::of(&there))) {
                 let _ = std::fs::remove_file(&path);
             }
-            let _ = std::fs::remove_file(beside(&path, ".new"));
+            let _ = std::fs::remove_file(&temp);
             let _ = std::fs::remove_file(&id_path);
             Err(error)
         }
