@@ -118,6 +118,30 @@ fn thousands_of_events_with_two_contents() {
     assert!(left.check().unwrap().is_sound() && right.check().unwrap().is_sound());
 }
 
+/// What one side has to send does not depend on how much the other one asks for.
+#[test]
+fn small_values_on_one_side_and_large_ones_on_the_other() {
+    for sizes in [[10, 1_000_000], [1_000_000, 10]] {
+        let (one, two) = (store(1), store(1));
+        let (left, right) = (store(2), store(3));
+        for ((at, fill), size) in [(&one, b'x'), (&two, b'y')].into_iter().zip(sizes) {
+            for n in 0..40 {
+                let value = vec![fill; size];
+                main_of(at).put(format!("{n}"), value, Replacing::Nothing).unwrap();
+            }
+        }
+        meet(&one, &left);
+        meet(&two, &right);
+        let mut meeting = Meeting::of(&left, &right);
+        while !meeting.try_run(usize::MAX).unwrap() || !meeting.left.report().converged() {
+            assert!(meeting.frames.iter().all(|(_, bytes)| *bytes < 3_000_000));
+            meeting = Meeting::of(&left, &right);
+        }
+        assert!(meeting.frames.iter().all(|(_, bytes)| *bytes < 3_000_000));
+        assert_eq!(main_of(&left).status().unwrap().items, 80);
+    }
+}
+
 /// A device: its disk, and what is open on it.
 struct Device {
     disk: Disk,

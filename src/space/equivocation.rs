@@ -105,7 +105,7 @@ impl Space {
                 let key = dot_key(space, dot);
                 let Some(row) = snapshot.rows.get(Table::Dots, &key)? else { continue };
                 let content = content(&*snapshot.rows, space, dot, &row)?;
-                bytes += content.place.len() + 20 * content.past.len() + content.payload.len();
+                bytes += content.bytes();
                 chunk.push_item(dot, content);
                 if bytes >= limits::CHUNK_BYTES {
                     return Ok(chunk);
@@ -116,8 +116,8 @@ impl Space {
     }
 
     /// Takes the peer's items of which something else lives here under the same dots: of each
-    /// two the one keeps the dot and the other lives on under its own. What was here, for the
-    /// peer to do the same, and what was not known before.
+    /// two the one keeps the dot and the other lives on under its own. What was here, about a
+    /// chunk of it, for the peer to do the same, and what was not known before.
     ///
     /// # Errors
     /// The peer names what this replica has not seen, or brings no items; or the storage failed.
@@ -131,7 +131,7 @@ impl Space {
         let mut guard = self.store.shared.writer()?;
         self.check_generation(generation)?;
         self.in_batch::<_, Error>(&mut guard, Durability::Immediate, |mut batch| {
-            let (mut mine, mut found) = (Chunk::default(), Vec::new());
+            let (mut mine, mut found, mut bytes) = (Chunk::default(), Vec::new(), 0);
             for (dot, event) in &theirs.events {
                 let Event::Item { place, past, payload } = event else {
                     return Err(protocol("a removal that is said to be an item"));
@@ -155,7 +155,12 @@ impl Space {
                     };
                     found.push(Equivocation { space: self.name().to_owned(), kept, other });
                 }
+                bytes += here.bytes();
                 mine.push_item(*dot, here);
+                // However small the peer's are: the rest is found by the next walk.
+                if bytes >= limits::CHUNK_BYTES {
+                    break;
+                }
             }
             let changed = !mine.events.is_empty();
             Ok(((mine, found), changed.then_some(batch)))
@@ -193,6 +198,10 @@ impl Batch<'_> {
 }
 
 impl Content {
+    fn bytes(&self) -> usize {
+        self.place.len() + 20 * self.past.len() + self.payload.len()
+    }
+
     fn hash(&self, dot: Dot) -> ItemHash {
         ItemHash::of(dot, &self.place, &self.payload)
     }
