@@ -142,6 +142,25 @@ fn small_values_on_one_side_and_large_ones_on_the_other() {
     }
 }
 
+/// More rounds than one session has turns for end it in peace.
+#[test]
+fn many_large_values_of_two_contents_take_two_sessions() {
+    let (one, two) = (store(1), store(1));
+    let (left, right) = (store(2), store(3));
+    for (at, fill) in [(&one, b'x'), (&two, b'y')] {
+        for n in 0..40 {
+            let value = vec![fill; 300_000];
+            main_of(at).put(format!("{n}"), value, Replacing::Nothing).unwrap();
+        }
+    }
+    meet(&one, &left);
+    meet(&two, &right);
+    let first = Meeting::of(&left, &right).run(usize::MAX).unwrap();
+    assert!(first.finished && !first.converged(), "{first:?}");
+    meet(&left, &right);
+    assert_eq!(main_of(&left).status().unwrap().items, 80);
+}
+
 /// A device: its disk, and what is open on it.
 struct Device {
     disk: Disk,
@@ -247,6 +266,10 @@ impl World {
             let found = elements(self.store(at));
             if found.len() != self.written as usize {
                 return Err(format!("{at} has {found:?} of {}", self.written));
+            }
+            let items = main_of(self.store(at)).status().unwrap().items;
+            if items != u64::from(self.written) {
+                return Err(format!("{at} has {items} items of {}", self.written));
             }
             if main_of(self.store(at)).root().unwrap() != root {
                 return Err(format!("{at} has another root"));

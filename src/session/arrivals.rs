@@ -40,11 +40,20 @@ impl Arrivals {
     /// # Errors
     /// Its number was given before, or is less than one that was.
     pub(super) fn push(&mut self, arrival: Arrival) -> Result<(), Error> {
-        if arrival.id < self.next_id {
+        self.take_number(arrival.id)?;
+        self.waiting.push_back(arrival);
+        Ok(())
+    }
+
+    /// Takes the number of a space that the peer opened.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(super) fn take_number(&mut self, id: u64) -> Result<(), Error> {
+        if id < self.next_id {
             return Err(PeerError::Protocol { what: "a space opened twice" }.into());
         }
-        self.next_id = arrival.id.saturating_add(1);
-        self.waiting.push_back(arrival);
+        self.next_id = id.saturating_add(1);
         Ok(())
     }
 

@@ -412,3 +412,27 @@ fn credentials_are_passed_over_and_bounded() {
         assert_eq!(taken.is_err(), refused, "{bytes}");
     }
 }
+
+/// Each time it would have cost a report, and what a session holds of a space.
+#[test]
+fn a_space_that_was_given_up_is_not_opened_without_end() {
+    let victim = Store::in_memory();
+    put(&victim, "a");
+    let theirs = vector(&[(EVIL, 1)]);
+    let mut session = accepted(&victim, &theirs);
+    hand(&mut session, &frame(&[Message::GiveUp { space: 0, why: Why::Dropped }])).unwrap();
+    let mut times = 0;
+    let refused = loop {
+        times += 1;
+        let (space, name) = (2 * times, "main".to_owned());
+        let open = Message::Open { space, name, standing: standing(&theirs) };
+        drain(&mut session);
+        match hand(&mut session, &frame(&[open])) {
+            Ok(()) if times < 1_000 => {}
+            ended => break ended,
+        }
+    };
+    assert!(matches!(refused, Err(Error::Peer(PeerError::Protocol { .. }))), "{refused:?}");
+    assert!(times < 20, "{times}");
+    sound(&victim);
+}

@@ -71,8 +71,8 @@ pub(super) struct Roll {
     again: BTreeMap<String, u8>,
     /// Under which number they were opened before.
     were: BTreeMap<u64, String>,
-    /// Those that were given up here: the peer may open one once more before it knows.
-    given_up: BTreeSet<String>,
+    /// Those that were given up here, and how often the peer opened them before it knew.
+    given_up: BTreeMap<String, u8>,
     new_spaces: usize,
     said_all: bool,
     heard_all: bool,
@@ -109,7 +109,7 @@ impl Roll {
             to_come: BTreeMap::new(),
             again: BTreeMap::new(),
             were: BTreeMap::new(),
-            given_up: BTreeSet::new(),
+            given_up: BTreeMap::new(),
             new_spaces: 0,
             said_all: false,
             heard_all: false,
@@ -281,10 +281,10 @@ impl Roll {
             return Err(protocol("a space that the session is not about"));
         }
         if !self.opened.insert(name.to_owned()) {
-            return match self.given_up.remove(name) {
-                true => Ok(false),
-                false => Err(protocol("a space opened twice")),
-            };
+            let again = self.given_up.get_mut(name).filter(|times| **times < TIMES_AGAIN);
+            let Some(times) = again else { return Err(protocol("a space opened twice")) };
+            *times += 1;
+            return Ok(false);
         }
         self.to_come.remove(name);
         self.count_new(exists).map(|()| true)
@@ -297,7 +297,7 @@ impl Roll {
 
     /// A space was given up here, and the peer does not know that yet.
     pub(super) fn note_given_up(&mut self, name: &str) {
-        self.given_up.insert(name.to_owned());
+        self.given_up.entry(name.to_owned()).or_default();
     }
 
     /// A space is opened once more; whether it may be.

@@ -277,6 +277,7 @@ impl Session {
         }
         if !self.roll.take_open(&name, exists)? {
             // It was given up here while the peer renamed, and that is all there is to say.
+            self.arrivals.take_number(id)?;
             self.spaces.insert(id, SpaceSync::given_up(id, self.store.space(&name)?));
             self.ready.push_back(id);
             return Ok(());

@@ -154,6 +154,8 @@ pub(super) struct SpaceSync {
     walked_blocks: Vec<(ReplicaId, u64)>,
     /// At which roots what lives in them was shown.
     shown_at: Option<(RootHash, RootHash)>,
+    /// How often.
+    contents: u8,
     blocks: Vec<(ReplicaId, u64)>,
     claimed: bool,
     /// Nodes that this side opened last in the walk, ascending, and how many both have
@@ -216,6 +218,7 @@ impl SpaceSync {
             walked_roots: None,
             walked_blocks: Vec::new(),
             shown_at: None,
+            contents: 0,
             blocks: Vec::new(),
             claimed: false,
             asked: Vec::new(),
@@ -311,6 +314,9 @@ impl SpaceSync {
                 self.exchange(vector, staged, around)?;
             }
             (Message::Chunk { .. }, Phase::Forked) => {}
+            (Message::Chunk { .. }, Phase::Contents) => {
+                return Err(protocol("a chunk while contents are compared"));
+            }
             // Until the peer's vector is known, nothing says on which histories its delta lies.
             (chunk @ Message::Chunk { .. }, Phase::Opening)
                 if self.awaited.is_some() && !self.one_way.here =>

@@ -143,6 +143,11 @@ impl<'t> Batch<'t> {
         Ok(dot)
     }
 
+    /// How many replicas the vector names, about: one that rises may count twice.
+    pub(super) fn origins(&self) -> usize {
+        self.base.len() + self.risen.len()
+    }
+
     /// Sees an event.
     pub(super) fn raise(&mut self, dot: Dot) {
         self.risen.advance(dot);

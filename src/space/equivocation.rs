@@ -8,12 +8,22 @@
 //!
 //! - the item whose hash is the smaller one keeps the dot;
 //! - the other lives on under the dot *(H("fork", its hash), 1)*. It is made of nothing but the
-//!   item, so that whoever holds this item, and whenever, comes to the same dot.
+//!   item, so that whoever holds this item, and whenever, comes to the same dot. These hashes
+//!   leave out the origin, which may get another name meanwhile.
 //!
 //! Each side does both in one commit, once it has seen the other's item. A replica that has seen
-//! the second dot already does not take that item in again: it may have been removed since.
-//! Where only one of the two lives any more, nothing shows that there were two, and whoever holds
-//! the other takes it for removed.
+//! the second dot already does not take that item in again: it may have been removed since. What
+//! so goes is kept in the trash.
+//!
+//! # What it does not cover
+//! - Where only one of the two lives any more, nothing shows that there were two, and whoever
+//!   holds the other takes it for removed.
+//! - A read context, or a removal, that speaks of the event and was made where only one of the two
+//!   was known takes away whichever keeps the dot.
+//! - Of a transaction whose events all have two contents, about a chunk of items is settled at a
+//!   time: where the line is cut in between, the rest follows in the next session.
+//! - Each such event costs an origin. Once a vector has half of those that it may have, no more
+//!   are settled, and sessions end as [`Diverged`](crate::session::Why::Diverged).
 
 use std::collections::BTreeSet;
 
@@ -22,6 +32,7 @@ use super::chunk::{Chunk, Event};
 use super::rows::{corrupt, dot_key, item_key, split_dot_value, split_item_value};
 use super::scan::Item;
 use super::space::Space;
+use super::trash::Taker;
 use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
@@ -126,18 +137,24 @@ impl Space {
         &self,
         generation: u64,
         theirs: &Chunk,
+        peer: ReplicaId,
     ) -> Result<(Chunk, Vec<Equivocation>), Error> {
-        let own = self.replica();
+        let (own, options) = (self.replica(), &self.store.shared.options);
+        let now_ms = self.store.shared.now_ms();
         let mut guard = self.store.shared.writer()?;
         self.check_generation(generation)?;
         self.in_batch::<_, Error>(&mut guard, Durability::Immediate, |mut batch| {
             let (mut mine, mut found, mut bytes) = (Chunk::default(), Vec::new(), 0);
+            batch.trash.taker = Some(Taker::new(peer, now_ms, options));
             for (dot, event) in &theirs.events {
                 let Event::Item { place, past, payload } = event else {
                     return Err(protocol("a removal that is said to be an item"));
                 };
                 if dot.seq > batch.seen(dot.replica) || past.get(own) > batch.seen(own) {
                     return Err(protocol("an item that nobody can have seen here"));
+                }
+                if batch.origins() >= limits::VECTOR_REPLICAS / 2 {
+                    break;
                 }
                 let theirs =
                     Content { place: place.clone(), past: past.clone(), payload: payload.clone() };
@@ -149,7 +166,7 @@ impl Space {
                 }
                 let (other, was_new) = batch.part(*dot, &here, &theirs)?;
                 if was_new {
-                    let (kept, other) = match here.hash(*dot) < theirs.hash(*dot) {
+                    let (kept, other) = match here.order(*dot) < theirs.order(*dot) {
                         true => (here.item(*dot)?, theirs.item(other)?),
                         false => (theirs.item(*dot)?, here.item(other)?),
                     };
@@ -177,15 +194,19 @@ impl Batch<'_> {
         here: &Content,
         theirs: &Content,
     ) -> Result<(Dot, bool), StorageError> {
-        let keeps = here.hash(dot) < theirs.hash(dot);
+        let keeps = here.order(dot) < theirs.order(dot);
         let other = if keeps { theirs } else { here };
-        let second = derived(other.hash(dot));
+        let second = derived(other.order(dot));
+        let is_new = self.seen(second.replica) < second.seq;
         if !keeps {
+            let lives = self.rows.get(Table::Dots, &dot_key(self.space, second))?.is_some();
+            if !is_new && !lives {
+                self.keep_in_trash(dot)?;
+            }
             let key = item_key(self.space, &here.place, Some(dot));
             self.remove_item(&key, dot)?;
             self.insert_item(dot, &theirs.place, &theirs.past, &theirs.payload)?;
         }
-        let is_new = self.seen(second.replica) < second.seq;
         if is_new {
             if self.state.staged > 0 {
                 self.unstage(second)?;
@@ -204,6 +225,11 @@ impl Content {
 
     fn hash(&self, dot: Dot) -> ItemHash {
         ItemHash::of(dot, &self.place, &self.payload)
+    }
+
+    /// By what one of two is chosen, and named: the same whatever the origin is called.
+    fn order(&self, dot: Dot) -> ItemHash {
+        self.hash(Dot::new(ReplicaId::from_bytes([0; 16]), dot.seq))
     }
 
     fn item(&self, dot: Dot) -> Result<Item, StorageError> {
@@ -253,5 +279,52 @@ fn content(rows: &dyn Read, space: u32, dot: Dot, row: &[u8]) -> Result<Content,
     match content.hash(dot) == row.hash {
         true => Ok(content),
         false => Err(corrupt(Table::Items, &key, "its content has another hash")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Kind, Prefix};
+    use crate::space::tests::replica;
+    use crate::space::{Store, chunk::Last, staging::Incoming};
+
+    /// Who knows an item can say that its second dot was seen, and then that its first one holds
+    /// something else.
+    #[test]
+    fn what_goes_because_its_second_dot_was_seen_is_in_the_trash() {
+        let store = Store::in_memory();
+        let space = store.space("main").unwrap();
+        space.set("cart").add(&1_u32).unwrap();
+        let snapshot = space.snapshot().unwrap();
+        let mut dots = Vec::new();
+        let visit = |item: Item| {
+            dots.push(item.dot);
+            core::ops::ControlFlow::Continue(())
+        };
+        snapshot.for_each_item(crate::space::Keys::all(), visit).unwrap();
+        let dot = dots[0];
+        let (rows, number) = (&*snapshot.rows, snapshot.space.unwrap());
+        let row = rows.get(Table::Dots, &dot_key(number, dot)).unwrap().unwrap();
+        let order = content(rows, number, dot, &row).unwrap().order(dot);
+        let lies = (0..100_u8).map(|n| {
+            let place = Prefix::key(b"k").unwrap().step(Kind::SET, &[n]).unwrap().place();
+            let place = place.as_bytes().to_vec();
+            Content { place, past: VersionVector::new(), payload: Vec::new() }
+        });
+        let lie = lies.into_iter().find(|lie| lie.order(dot) < order).unwrap();
+        let second = derived(order);
+        let vector: VersionVector = [(second.replica, second.seq)].into_iter().collect();
+        let seen = Chunk { last: Some(Last { vector, ..Last::default() }), ..Chunk::default() };
+        let (mut incoming, _) =
+            Incoming::open(&space, space.generation(), (replica(9), replica(8))).unwrap();
+        let told = VersionVector::new();
+        incoming.take(&seen, &told, (&told, Default::default()), 0).unwrap();
+        let mut chunk = Chunk::default();
+        chunk.push_item(dot, lie);
+        space.take_unlike(space.generation(), &chunk, replica(9)).unwrap();
+        let status = space.status().unwrap();
+        assert_eq!((status.items, status.trash_items), (1, 1));
+        assert!(store.check().unwrap().is_sound());
     }
 }

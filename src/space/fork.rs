@@ -52,6 +52,7 @@ use super::dropping::{name_in, use_up_name};
 use super::rows::read_tagged;
 use super::space::Space;
 use super::stretches::{count_stretches, read_stretches, stretch_at, tag_at};
+use super::trash::Taker;
 use super::writer::WriterGuard;
 use crate::causal::{
     Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedEntry, TaggedVector, parting,
@@ -295,7 +296,9 @@ impl Space {
         &self,
         generation: u64,
         parted: &Parted,
+        peer: ReplicaId,
     ) -> Result<Option<Vec<Fork>>, Error> {
+        let (now_ms, options) = (self.store.shared.now_ms(), &self.store.shared.options);
         let mut guard = self.store.shared.writer()?;
         self.check_generation(generation)?;
         let unshown = self.unshown()?;
@@ -311,6 +314,7 @@ impl Space {
         let ways = &self.store.shared.ways;
         self.shared.way.store(ways.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         self.in_batch::<(), Error>(&mut guard, Durability::Immediate, |mut batch| {
+            batch.trash.taker = Some(Taker::new(peer, now_ms, options));
             batch.clear_staging()?;
             let name = |gives: &GivesWay| gives.tag.map(|tag| forked(gives.after.next(), tag));
             let mut renamings: Vec<Renaming> = Vec::new();
@@ -339,5 +343,48 @@ impl Space {
         })?;
         self.shared.begin_anew(replica);
         Ok(Some(forks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::causal::VersionVector;
+    use crate::space::chunk::{Chunk, Event, Last};
+    use crate::space::staging::Incoming;
+    use crate::space::tests::replica;
+    use crate::space::{MassRemoval, Store};
+
+    fn brings(space: &Space, chunk: &Chunk) {
+        let (mut incoming, _) =
+            Incoming::open(space, space.generation(), (replica(9), replica(8))).unwrap();
+        let told = (*space.snapshot().unwrap().vector).clone();
+        incoming.take(chunk, &told, (&told, MassRemoval::default()), 0).unwrap();
+    }
+
+    /// A peer says first that all was seen under the name that events would get, and then that
+    /// the one they have has forked.
+    #[test]
+    fn what_goes_because_its_new_name_was_seen_is_in_the_trash() {
+        let store = Store::in_memory();
+        let space = store.space("main").unwrap();
+        let (honest, tag) = (replica(1), Tag::from_bytes([9; 8]));
+        let first = Dot::new(honest, Seq::FIRST);
+        let place = b"k\0\0\x05e\0\0\0".to_vec();
+        let item = Event::Item { place, past: VersionVector::new(), payload: Vec::new() };
+        let vector: VersionVector = [(honest, Seq::FIRST)].into_iter().collect();
+        let last = Last { vector: vector.clone(), stretches: vec![(first, tag)], claims: vec![] };
+        brings(&space, &Chunk { events: vec![(first, item)], upto: vector, last: Some(last) });
+        let vector: VersionVector = [(forked(Seq::FIRST, tag), Seq::MAX)].into_iter().collect();
+        let last = Some(Last { vector, ..Last::default() });
+        brings(&space, &Chunk { last, ..Chunk::default() });
+        let stretches = vec![(Seq::FIRST, Tag::from_bytes([1; 8]))];
+        let lie = History { origin: honest, top: Seq::FIRST, stretches };
+        let parted = space.part(&[lie]).unwrap();
+        assert_eq!(parted.here.len(), 1);
+        space.give_way(space.generation(), &parted, replica(9)).unwrap();
+        let status = space.status().unwrap();
+        assert_eq!((status.items, status.trash_items), (0, 1));
+        assert!(store.check().unwrap().is_sound());
     }
 }

@@ -31,6 +31,10 @@ impl CalledNow {
     }
 }
 
+/// Where more names than this were given to what gave way, none is looked for: each may have to
+/// be held against each other one.
+const BRANCHES: usize = 256;
+
 /// A name that was given to what gave way, and the first event that has it.
 struct Branch {
     name: ReplicaId,
@@ -57,8 +61,11 @@ pub(super) fn called_now(view: &View<'_>, seen: &TaggedVector) -> Result<CalledN
         let Some(branch) = branch_of(view, branches, seq, tag)? else {
             return Err(UsageError::ContextAhead { dot }.into());
         };
-        found.seen.advance(Dot::new(branch.name, seq));
         let before = before(view, branches, branch);
+        if !view.covers(Dot::new(origin, before)) {
+            return Err(UsageError::ContextAhead { dot }.into());
+        }
+        found.seen.advance(Dot::new(branch.name, seq));
         if !before.is_zero() {
             found.seen.advance(Dot::new(origin, before));
             found.before.advance(Dot::new(origin, before));
@@ -72,6 +79,9 @@ fn branches_of(view: &View<'_>) -> Result<Vec<Branch>, StorageError> {
     for (name, _) in view.origins().filter(|entry| is_forked(entry.0)) {
         if let Some(first) = view.first_tagged(name)? {
             branches.push(Branch { name, first });
+        }
+        if branches.len() > BRANCHES {
+            return Ok(Vec::new());
         }
     }
     Ok(branches)
@@ -107,5 +117,34 @@ fn before(view: &View<'_>, branches: &[Branch], branch: &Branch) -> Seq {
             Some(first) => upto = first.prev(),
             None => return upto,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::chunk::{Chunk, Last};
+    use crate::space::fork::forked;
+    use crate::space::staging::Incoming;
+    use crate::space::tests::replica;
+    use crate::space::{MassRemoval, Store};
+
+    /// Anybody can make a token, of a name of which nobody here has seen anything.
+    #[test]
+    fn a_context_that_was_made_up_names_nothing_that_was_not_seen() {
+        let store = Store::in_memory();
+        let space = store.space("main").unwrap();
+        let (first, tag) = (Seq::new(5), Tag::from_bytes([7; 8]));
+        let dot = Dot::new(forked(first, tag), first);
+        let vector: VersionVector = [(dot.replica, first)].into_iter().collect();
+        let last = Last { vector, stretches: vec![(dot, tag)], claims: vec![] };
+        let told = VersionVector::new();
+        let (mut incoming, _) =
+            Incoming::open(&space, space.generation(), (replica(9), replica(8))).unwrap();
+        let chunk = Chunk { last: Some(last), ..Chunk::default() };
+        incoming.take(&chunk, &told, (&told, MassRemoval::default()), 0).unwrap();
+        let seen = TaggedVector::from_sorted(vec![(replica(1), first, tag)]).unwrap();
+        let called = called_now(&space.snapshot().unwrap().view(), &seen);
+        assert!(matches!(called, Err(Error::Usage(UsageError::ContextAhead { .. }))), "{called:?}");
     }
 }

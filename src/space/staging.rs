@@ -22,7 +22,7 @@ use super::store::{lock, save_clock};
 use super::trash::Taker;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::limits::KIB;
-use crate::codec::{Kind, place};
+use crate::codec::{Kind, limits, place};
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::{Durability, StorageError};
@@ -320,6 +320,13 @@ impl Incoming {
                     batch.clear_staging()?;
                 }
                 batch.state.staging_peer = Some(feeder);
+            }
+            if let Some(last) = &chunk.last {
+                let new = last.vector.iter().filter(|(r, _)| batch.seen(*r).is_zero()).count();
+                if new > 0 && batch.origins() + new > limits::VECTOR_REPLICAS {
+                    let what = "a delta that leads to more replicas than a vector may name";
+                    return Err(PeerError::Protocol { what }.into());
+                }
             }
             let Some(last) = &chunk.last else {
                 if !batch.may_stage(feeder, chunk_bytes(chunk), options.staging_bytes)? {

@@ -33,7 +33,7 @@ use super::rows::{
 };
 use super::space::Space;
 use super::store::{Store, number_of};
-use crate::causal::{Dot, ReplicaId};
+use crate::causal::{Dot, ReplicaId, Tag};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, StorageError, Table, Write};
@@ -44,9 +44,10 @@ fn prefix(space: u32) -> Vec<u8> {
     [WAITING_KEY, &space_key(space)].concat()
 }
 
-/// The name under which the stand-ins of a replica are written.
-fn stand_in_name(replica: ReplicaId) -> ReplicaId {
-    let hash = blake3::derive_key("rejoin 2026 stand-ins for salvaged items", replica.as_bytes());
+/// The name under which the stand-ins are written that are made in an opening with this tag, which
+/// nobody else knows.
+fn stand_in_name(tag: Tag) -> ReplicaId {
+    let hash = blake3::derive_key("rejoin 2026 stand-ins for salvaged items", tag.as_bytes());
     ReplicaId::from_bytes(hash.first_chunk().copied().unwrap_or_default())
 }
 
@@ -234,7 +235,7 @@ impl Space {
     fn settle(&self, adopts: bool) -> Result<u64, Error> {
         let mut guard = self.store().shared.writer()?;
         let own = self.replica();
-        let name = adopts.then(|| stand_in_name(self.store().replica()));
+        let name = adopts.then(|| stand_in_name(self.store().shared.tag));
         self.in_batch::<u64, Error>(&mut guard, Durability::Immediate, |mut batch| {
             let (decided, adopted) = batch.settle(own, name)?;
             Ok((adopted, (decided + adopted > 0).then_some(batch)))

@@ -105,6 +105,7 @@ impl Meeting {
                 self.now_ms = due.max(self.now_ms);
                 self.left.handle_timeout(self.now_ms)?;
                 self.right.handle_timeout(self.now_ms)?;
+                quiet = 0;
             }
         }
         Ok(true)

@@ -20,14 +20,26 @@ use crate::session::message::Message;
 use crate::session::report::Why;
 use crate::space::{BlockContents, Chunk};
 
+/// How often contents are compared in a session, at most; the next one goes on.
+const CONTENTS: u8 = 32;
+
 impl SpaceSync {
     /// Shows what lives in the blocks of the last walk, if it changed nothing and this has not
     /// been tried at these roots; whether it does.
-    pub(super) fn show_contents(&mut self, roots: (RootHash, RootHash)) -> Result<bool, Error> {
+    pub(super) fn show_contents(
+        &mut self,
+        roots: (RootHash, RootHash),
+        around: &mut Around<'_>,
+    ) -> Result<bool, Error> {
         if self.walked_blocks.is_empty() || self.shown_at == Some(roots) {
             return Ok(false);
         }
         self.shown_at = Some(roots);
+        self.contents += 1;
+        if self.contents > CONTENTS {
+            self.give_up(around, Why::Unfinished);
+            return Ok(true);
+        }
         let blocks = core::mem::take(&mut self.walked_blocks);
         let blocks = blocks.get(..CONTENT_BLOCKS).unwrap_or(&blocks);
         let blocks = self.space.contents(self.generation, blocks, &self.cut)?;
@@ -60,7 +72,7 @@ impl SpaceSync {
             return Err(protocol("items of two contents that end a delta"));
         }
         self.space.check_blocks(chunk.blocks())?;
-        let (mine, found) = self.space.take_unlike(self.generation, chunk)?;
+        let (mine, found) = self.space.take_unlike(self.generation, chunk, around.peer)?;
         around.report.equivocations.extend(found);
         self.phase = Phase::Proof;
         if !mine.events.is_empty() {

@@ -147,7 +147,7 @@ impl SpaceSync {
     fn give_way(&mut self, parted: &Parted, around: &mut Around<'_>) -> Result<(), Error> {
         // What is staged from the peer goes with the names.
         self.incoming = None;
-        match self.space.give_way(self.generation, parted)? {
+        match self.space.give_way(self.generation, parted, around.peer)? {
             Some(forks) => {
                 around.report.forks.extend(forks);
                 self.give_up(around, Why::Renamed);

@@ -71,7 +71,7 @@ impl SpaceSync {
         // they differ is no sign of a dot with two contents.
         let same = self.walked == self.cut && self.walked_roots == Some((root, theirs))
             || fault!(ChangeTakenForTwoContents);
-        if same && self.show_contents((root, theirs))? {
+        if same && self.show_contents((root, theirs), around)? {
             return Ok(());
         }
         if self.walks > WALKS {

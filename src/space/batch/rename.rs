@@ -128,8 +128,13 @@ impl Batch<'_> {
         let run = Run { replica: origin, first: after.next(), last: top };
         self.each_row_of(Table::Dots, run, |b, dot, row| {
             let (place, past, payload) = b.item_of(dot, row)?;
+            let is_there = dot.seq <= had;
+            let new = dot_key(b.space, Dot::new(to, dot.seq));
+            if is_there && b.rows.get(Table::Dots, &new)?.is_none() {
+                b.keep_in_trash(dot)?;
+            }
             b.remove_item(&item_key(b.space, &place, Some(dot)), dot)?;
-            if dot.seq <= had {
+            if is_there {
                 return Ok(()); // it came from elsewhere under the new name, and may have gone
             }
             let past = Renaming::past(renamings, &past).unwrap_or(past);
