@@ -10,42 +10,14 @@ mod pair;
 #[path = "pair/passed_on.rs"]
 mod passed_on;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use rejoin::faults::{self, Fault};
-use rejoin::sim::{self, Disk};
-use rejoin::{Options, Store};
-
-use pair::{Meeting, main_of};
+use rejoin::sim;
 
 /// Worlds in which a broken rule must show.
 const MOST: u64 = 20_000;
-
-/// Two twins of a store each tell another one what they wrote, and these two meet: whether all
-/// is there.
-fn twins_lose_nothing() -> bool {
-    let disk = Disk::in_memory();
-    let open = |disk: &Disk, tag: u8| {
-        let storage = disk.open(&mut |bytes| bytes.fill(1)).unwrap();
-        let entropy = Arc::new(move |bytes: &mut [u8]| bytes.fill(tag));
-        Store::on(storage, Options::with(Arc::new(|| 1), entropy)).unwrap()
-    };
-    let add = |store: &Store, element: &str| {
-        main_of(store).set("all").add(&element.to_owned()).unwrap();
-    };
-    let (store, peers) = (open(&disk, 2), [pair::store(8), pair::store(9)]);
-    add(&store, "both");
-    drop(store);
-    let twin = disk.twin(&disk.image());
-    for ((disk, peer), element) in [disk, twin].iter().zip(&peers).zip(["one", "other"]) {
-        let store = open(disk, element.len() as u8);
-        add(&store, element);
-        Meeting::of(&store, peer).run_on(usize::MAX);
-    }
-    Meeting::of(&peers[0], &peers[1]).run_on(usize::MAX);
-    peers.iter().all(|peer| main_of(peer).set::<String>("all").elements().unwrap().len() == 3)
-}
 
 /// Whether a value is where it was passed on to, after a power cut where it came from.
 fn a_value_that_was_passed_on_is_there() -> bool {
@@ -71,15 +43,6 @@ fn noticed(fault: Fault) -> Option<u64> {
     let failure = failure?;
     println!("{fault:?}: after {} worlds: {}", failure.seed + 1, failure.what);
     Some(failure.seed)
-}
-
-/// What worlds show of it is a dot with two contents; this is what is lost by it.
-#[test]
-fn without_tags_twins_lose_what_they_wrote() {
-    faults::choose(Some(Fault::NoTags));
-    let kept = twins_lose_nothing();
-    faults::choose(None);
-    assert!(!kept && twins_lose_nothing());
 }
 
 #[test]
