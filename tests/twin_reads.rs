@@ -52,14 +52,19 @@ fn put(store: &Store, value: &str, replacing: Replacing<'_>) {
     main_of(store).put("k", value, replacing).unwrap();
 }
 
-/// Two twins that have "base" in common, and each a value of its own beside that.
-fn twins(seed: u64) -> [Store; 2] {
+/// Two twins that have "base" in common.
+fn copied(seed: u64) -> [Store; 2] {
     let disk = Disk::in_memory();
     let store = open(&disk, seed);
     put(&store, "base", Replacing::Nothing);
     drop(store);
     let image = disk.image();
-    let (x, y) = (open(&disk, seed + 1), open(&disk.twin(&image), seed + 2));
+    [open(&disk, seed + 1), open(&disk.twin(&image), seed + 2)]
+}
+
+/// Two twins that have "base" in common, and each a value of its own beside that.
+fn twins(seed: u64) -> [Store; 2] {
+    let [x, y] = copied(seed);
     for (store, letter) in [(&x, 'x'), (&y, 'y')] {
         for n in 1..3 {
             put(store, &format!("{letter}{n}"), Replacing::Nothing);
@@ -133,12 +138,7 @@ fn a_context_is_good_after_what_it_names_got_another_name() {
 #[test]
 fn a_condition_holds_of_what_got_another_name_as_long_as_nothing_else_changed() {
     for seed in (0..200).step_by(10) {
-        let disk = Disk::in_memory();
-        let store = open(&disk, seed);
-        put(&store, "base", Replacing::Nothing);
-        drop(store);
-        let image = disk.image();
-        let (x, y) = (open(&disk, seed + 1), open(&disk.twin(&image), seed + 2));
+        let [x, y] = copied(seed);
         // With a past that names what both have, and without one.
         let replacing = if seed % 20 == 0 { Replacing::Observed } else { Replacing::Nothing };
         put(&x, "x1", replacing);
