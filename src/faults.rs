@@ -87,6 +87,8 @@ faults! {
     RemovalRecordsNotApplied,
     /// A removal leaves no record.
     RemovalNotLogged,
+    /// A removal's past reaches beyond what its writer has seen.
+    RemovalPastWidened,
     /// What a displaced delta had staged stays.
     DisplacedStagingKept,
     /// Frames are taken as they come.
@@ -95,6 +97,10 @@ faults! {
     StagedVectorGoesBack,
     /// Nothing is tagged, so that a fork of a name goes unnoticed.
     NoTags,
+    /// A file that was copied without its identity keeps its name.
+    CopiedFileKeepsItsName,
+    /// Of an event with two contents only one lives on.
+    SecondContentForgotten,
     /// A commit leaves the vector that is kept in memory as it was.
     VectorCachedOverAChange,
     /// A space that changed since its root was made counts as equal where two meet again.

@@ -13,8 +13,9 @@ mod passed_on;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use pair::{Meeting, main_of, store};
 use rejoin::faults::{self, Fault};
-use rejoin::sim;
+use rejoin::{Store, sim};
 
 /// Worlds in which a broken rule must show.
 const MOST: u64 = 20_000;
@@ -24,12 +25,36 @@ fn a_value_that_was_passed_on_is_there() -> bool {
     passed_on::newest_values().iter().all(|values| values.len() == 1)
 }
 
+/// Whether a file that was copied without its identity is opened under a fresh name.
+fn a_copied_file_takes_a_fresh_name() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let name = |path: &str| Store::open(file(path)).unwrap().replica();
+    let first = name("store");
+    std::fs::copy(file("store"), file("copy")).unwrap();
+    name("store") == first && name("copy") != first
+}
+
+/// Whether both contents of an event are there, once those have met who hold one each.
+fn both_contents_live_on() -> bool {
+    let (left, right) = (store(2), store(3));
+    for (at, value) in [(&left, "tea"), (&right, "rice")] {
+        let one = store(1);
+        main_of(&one).put("note", value, None).unwrap();
+        Meeting::of(&one, at).run_on(usize::MAX);
+    }
+    Meeting::of(&left, &right).run_on(usize::MAX);
+    [&left, &right].iter().all(|at| main_of(at).get("note").unwrap().values().count() == 2)
+}
+
 /// The first world that notices a fault.
 fn noticed(fault: Fault) -> Option<u64> {
     faults::choose(Some(fault));
     // What worlds show rarely, or not at all, has a story of its own.
     let story: Option<fn() -> bool> = match fault {
         Fault::SyncSkippedBeforeEventsArePassedOn => Some(a_value_that_was_passed_on_is_there),
+        Fault::CopiedFileKeepsItsName => Some(a_copied_file_takes_a_fresh_name),
+        Fault::SecondContentForgotten => Some(both_contents_live_on),
         _ => None,
     };
     if let Some(holds) = story {

@@ -277,6 +277,22 @@ fn no_path_of_a_machine() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// What was mended stands in the changelog with the test that is named after it.
+#[test]
+fn tests_named_in_the_changelog_are_there() {
+    let text = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    let in_words = |word: &&str| {
+        word.matches('_').count() > 1 && word.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())
+    };
+    let named: Vec<&str> = text.split('`').filter(in_words).collect();
+    assert!(named.len() > 40, "{named:?}");
+    let sources = rust_files().into_iter().map(|path| fs::read_to_string(path).unwrap());
+    let sources = sources.collect::<String>();
+    let gone = |name: &&&str| !sources.contains(&format!("fn {name}("));
+    let gone: Vec<_> = named.iter().filter(gone).collect();
+    assert!(gone.is_empty(), "{gone:#?}");
+}
+
 fn version(text: &str) -> Vec<u64> {
     let numbers = text.split('-').next().unwrap_or_default().split('.');
     let mut numbers: Vec<u64> = numbers.map(|n| n.parse().unwrap_or(u64::MAX)).collect();

@@ -84,7 +84,9 @@
 //!   where one was removed, the other may go with it. A copy that meets what the other one made
 //!   refuses ([`OwnFuture`](crate::PeerError::OwnFuture)) until it is opened anew.
 //! - A counter of which two copies have each added up more than eight rows that they had in
-//!   common: what those held counts twice.
+//!   common: what those held counts twice. And in a copy that was made while the store ran, a
+//!   counter's newest row, where nobody had seen it and it was replaced afterwards: it counts
+//!   twice until the session that brings the new one has walked.
 //! - What waits in a [recovered](crate::Store::recover) store, where copies of the damaged one
 //!   are met too: a salvaged item does not say of which copy it is, and may be taken for decided
 //!   by a vector of the other one. Look at what [waits](crate::Space::waiting) before.

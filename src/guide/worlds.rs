@@ -48,6 +48,14 @@
 //! worlds must notice every one: `RUSTFLAGS="--cfg rejoin_faults" cargo test --release
 //! --features sim --test faults -- --nocapture` prints after how many they do.
 //!
+//! # How fast
+//! On average a world has 5 replicas, 206 events, 32 sessions and 14 damages; it takes 8 ms of
+//! one core (118 worlds a second for each, `simulate` prints it). By `perf record --call-graph
+//! dwarf` sessions take half of that (receiving a frame 34 of 100, making one 15), local writes
+//! 14, and the oracle's questions 17; a fifth of all are scans of tables in memory, and the tenth
+//! of the worlds on the engine and its simulated disk takes a tenth. So there is no one place to
+//! mend: most of it is the shipped code at work.
+//!
 //! # An application of yours
 //! [`Application`](crate::sim::Application) brings a workload, and what must hold. The world
 //! calls it at replicas that are cut off, full, put back or copied, and asks at every moment
@@ -98,9 +106,13 @@
 //! [`Store`](crate::Store) on it, let it fail at the n-th sync, cut its power, put back a copy.
 //!
 //! # What they do not do
-//! - Two files put back together so that a store keeps its name are not in the worlds yet. A
-//!   store whose disk lied about syncing must be whole or corrupt after a power cut; then a new
-//!   one takes its place.
-//! - Peers that lie tell 18 of 24 lies here, in one world of eight, and always the same in one
+//! - The identity file is not in them: that a store was copied or put back is either told to it or
+//!   not. Tests over real files ask whether it notices, also where it is killed at each step of
+//!   opening.
+//! - One event with two contents, as copies of a running process make: `tests/equivocation.rs`
+//!   has worlds of its own for it. Of applications there are no twins.
+//! - A counter is not added to where that would add up rows which another store under this name
+//!   may add up too: they would count twice, which [is not covered](super::operating).
+//! - Peers that lie tell 18 of 25 lies here, in one world of eight, and always the same in one
 //!   name; those that take thousands of messages have tests of their own.
 //! - Threads: a replica does one thing at a time here.

@@ -111,8 +111,8 @@ pub struct Config {
     pub liars: bool,
     /// Whether disks say that they synced what they did not.
     pub lying_disks: bool,
-    /// Whether stores are put back and copied so that they cannot notice, and go on under
-    /// their name.
+    /// Whether stores are put back and copied so that they cannot notice, or are whole as they
+    /// were before a disk lied, and go on under their name.
     pub twins: bool,
 }
 
@@ -132,11 +132,13 @@ impl Config {
             config.damages.extend([Damage::PowerCut, Damage::SyncCut]);
             config.keeps = false;
         }
-        config.twins = random.below(6) == 0 && !application && !config.lying_disks;
+        config.twins = random.below(if config.lying_disks { 2 } else { 6 }) == 0 && !application;
         if config.twins {
+            config.replicas = config.replicas.min(REPLICAS - 3);
+        }
+        if config.twins && !config.lying_disks {
             let of_twins = [Damage::Unnoticed, Damage::Unnoticed, Damage::Twinned, Damage::Twinned];
             config.damages.extend(of_twins);
-            config.replicas = config.replicas.min(REPLICAS - 3);
         }
         if config.liars || config.lying_disks || config.twins {
             config.damage_permille = config.damage_permille.max(80);

@@ -43,7 +43,7 @@ impl World<'_> {
         };
         let name = self.replicas[r].name;
         self.remove_all_of(r);
-        self.bereft = true;
+        self.forget_what_only_it_knows(r);
         let replica = &mut self.replicas[r];
         replica.disk.power_off();
         replica.close();
@@ -75,7 +75,7 @@ impl World<'_> {
         };
         let name = self.replicas[r].name;
         self.remove_all_of(r);
-        self.bereft = true;
+        self.forget_what_only_it_knows(r);
         let replica = &mut self.replicas[r];
         replica.disk.power_off();
         replica.close();

@@ -209,8 +209,7 @@ impl World<'_> {
             }
         }
         if !link.spoilt {
-            agree(left, right, self.twinned)
-                .map_err(|what| format!("REPORT: {}: {what}", link.about))?;
+            agree(left, right).map_err(|what| format!("REPORT: {}: {what}", link.about))?;
         }
         Ok(reports)
     }
@@ -271,14 +270,14 @@ impl World<'_> {
     }
 }
 
-/// What two sides say of a session that ran to its end. Where names give way, both may have
-/// given a space up at once, each for its own reason.
-fn agree(left: &Report, right: &Report, twinned: bool) -> Result<(), String> {
+/// What two sides say of a session that ran to its end. Both may have given a space up at once,
+/// each for its own reason.
+fn agree(left: &Report, right: &Report) -> Result<(), String> {
     for one in &left.spaces {
         let Some(other) = right.space(&one.name) else {
             return Err(format!("{one:?}, of which the other side knows nothing"));
         };
-        let both_gave_up = twinned && one.why.is_some() && other.why.is_some();
+        let both_gave_up = one.why.is_some() && other.why.is_some();
         if (one.root, one.why) != (other.root, other.why) && !both_gave_up {
             return Err(format!("{one:?}, and {other:?}"));
         }

@@ -198,7 +198,7 @@ performs!(perform on &Space);
 performs!(perform_in on &Tx<'_>);
 
 /// What one mutation did.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Deed {
     /// Its event; none where there was nothing to do.
     pub(super) dot: Option<Dot>,

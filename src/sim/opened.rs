@@ -1,26 +1,56 @@
 //! What is asked of a replica that was opened, again or for the first time.
 
+use std::borrow::Cow;
+
 use super::claims::Claimed;
 use super::lines::Lines;
-use super::oracle::Seen;
+use super::oracle::{Oracle, Seen};
 use super::replica::{AtSpace, Unsure};
 use super::world::World;
 use super::wrong::Wrong;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 
+impl Unsure {
+    /// It is there after all, made under this name.
+    fn add_to(self, oracle: &mut Oracle, id: ReplicaId, lines: &Lines) {
+        let line = lines.dot(Dot::new(id, Seq::new(self.last))).replica;
+        oracle.note_writer(line, id);
+        oracle.add_transaction(line, self.first, self.last);
+        self.deeds.into_iter().for_each(|deed| deed.called(lines).add_to(oracle));
+    }
+}
+
 impl World<'_> {
     /// A transaction failed, and is there.
     pub(super) fn judge_unsure(&mut self, r: usize, s: usize, lines: &Lines, own: Seq) {
         let at = &mut self.replicas[r].at[s];
-        if let Some(Unsure { first, last, deeds }) = at.unsure.take()
-            && own.get() >= last
+        if let Some(unsure) = at.unsure.take()
+            && own.get() >= unsure.last
         {
-            at.made = Seq::new(last);
-            let oracle = &mut self.oracles[s];
-            let line = lines.dot(Dot::new(at.id, at.made)).replica;
-            oracle.note_writer(line, at.id);
-            oracle.add_transaction(line, first, last);
-            deeds.into_iter().for_each(|deed| deed.called(lines).add_to(oracle));
+            at.made = Seq::new(unsure.last);
+            unsure.add_to(&mut self.oracles[s], at.id, lines);
+        }
+    }
+
+    /// The oracle for what a replica shows of a space, of which it has so many events of its
+    /// own. Where its disk failed in a commit, that may be in the file, whatever the disk holds
+    /// of it: it shows here and, until the store was opened anew, to nobody else.
+    pub(super) fn oracle_for(
+        &self,
+        r: usize,
+        s: usize,
+        lines: &Lines,
+        own: Seq,
+    ) -> Cow<'_, Oracle> {
+        let (replica, oracle) = (&self.replicas[r], &self.oracles[s]);
+        let at = &replica.at[s];
+        match at.unsure.as_ref().filter(|unsure| replica.stuck && own.get() >= unsure.last) {
+            None => Cow::Borrowed(oracle),
+            Some(unsure) => {
+                let mut oracle = oracle.clone();
+                unsure.clone().add_to(&mut oracle, at.id, lines);
+                Cow::Owned(oracle)
+            }
         }
     }
 

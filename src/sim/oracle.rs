@@ -154,7 +154,13 @@ impl Oracle {
         self.items.keys().copied().filter(|dot| vector.contains(*dot) && !dead(*dot)).collect()
     }
 
-    fn removers(&self, dot: Dot) -> impl Iterator<Item = Dot> + '_ {
+    /// What was removed.
+    pub(super) fn removed(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.removed_by.keys().copied()
+    }
+
+    /// The events that removed this one's item.
+    pub(super) fn removers(&self, dot: Dot) -> impl Iterator<Item = Dot> + '_ {
         self.removed_by.get(&dot).into_iter().flatten().copied()
     }
 

@@ -38,21 +38,25 @@ impl World<'_> {
         if at.commit == snapshot.commit() {
             return Ok(());
         }
+        let id = at.id;
         let items = items!(snapshot, Keys::all()).map_err(failed)?;
         let lines = self.lines_at(&snapshot).map_err(failed)?;
         let (shown, vector) = (lines.items(&items), lines.vector(snapshot.vector()));
-        let replica = &mut self.replicas[r];
-        let at = &mut replica.at[s];
-        at.commit = snapshot.commit();
-        self.stats.checks += 1;
-        if replica.stuck {
+        let stuck = replica.stuck;
+        let mut seen = core::mem::take(&mut self.replicas[r].at[s].seen);
+        if stuck {
             // What was not on disk when it failed may show no more.
-            at.seen = Default::default();
+            seen = Default::default();
         }
-        let held = self.oracles[s].check(&mut at.seen, &vector, &shown, strictness);
-        held.map_err(|what| format!("{what} ({} in space {s})", replica.name))?;
-        at.ever.extend(at.seen.fresh());
-        if let Some(from) = from.filter(|_| !replica.stuck) {
+        let oracle = self.oracle_for(r, s, &lines, snapshot.vector().get(id));
+        let held = oracle.check(&mut seen, &vector, &shown, strictness);
+        held.map_err(|what| format!("{what} ({} in space {s})", self.replicas[r].name))?;
+        self.stats.checks += 1;
+        let at = &mut self.replicas[r].at[s];
+        at.commit = snapshot.commit();
+        at.ever.extend(seen.fresh());
+        at.seen = seen;
+        if let Some(from) = from.filter(|_| !stuck) {
             self.judge_fresh(r, s, from)?;
         }
         if let Some(application) = self.application {

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use super::claims::{self, Claimed};
 use super::config::Config;
 use super::damage::Damage;
-use super::disk::{Disk, Image};
+use super::disk::{Disk, Image, Trouble};
 use super::op::{Deed, Kept};
 use super::oracle::Seen;
 use super::world::{World, items};
@@ -107,6 +107,7 @@ impl AtSpace {
 }
 
 /// The events of a transaction that failed, from `first` to `last`, called as they were there.
+#[derive(Clone)]
 pub(super) struct Unsure {
     pub(super) first: u64,
     pub(super) last: u64,
@@ -199,6 +200,10 @@ impl World<'_> {
     /// A replica that is closed is opened.
     pub(super) fn open(&mut self, r: usize) -> Result<(), Wrong> {
         let kept = self.open_store(r)?;
+        self.judge_all_opened(r, kept)
+    }
+
+    fn judge_all_opened(&mut self, r: usize, kept: bool) -> Result<(), Wrong> {
         (0..self.config.spaces).try_for_each(|s| self.judge_opened(r, s, kept))?;
         self.replicas[r].is_twin = false;
         self.check_all(r)
@@ -232,8 +237,8 @@ impl World<'_> {
     }
 
     /// A disk that lied about syncing has lost its power: the store is whole as it was some time
-    /// ago, or corrupt. What it wrote then may be written again under the same dots, with other
-    /// contents: so it is thrown away, and a new replica takes its place.
+    /// ago, or corrupt. Where it is whole it goes on, like one that was put back and cannot
+    /// notice, if this world has any that do; else a new replica takes its place.
     fn replace(&mut self, r: usize) -> Result<(), Wrong> {
         let name = self.replicas[r].name;
         self.damage(Damage::LyingDisk, || format!("{name}'s disk had lied about syncing"));
@@ -248,9 +253,19 @@ impl World<'_> {
                 self.tell(|| format!("{name} is corrupt"));
                 self.stats.corrupt += 1;
             }
-            looked => looked?,
+            looked => {
+                looked?;
+                if self.config.twins && self.random.percent(70) {
+                    self.forget_what_only_it_knows(r);
+                    self.tell(|| format!("{name} goes on as it is"));
+                    let at = self.replicas[r].at.iter();
+                    let held = at.map(|at| at.seen.vector().clone()).collect();
+                    self.begin_as_twin(r, held);
+                    return self.judge_all_opened(r, true);
+                }
+            }
         }
-        self.bereft = true;
+        self.forget_what_only_it_knows(r);
         let disk = self.new_disk();
         let spaces = self.config.spaces;
         let replica = &mut self.replicas[r];
@@ -332,7 +347,15 @@ impl World<'_> {
         replica.at.iter_mut().for_each(|at| at.kept.clear());
         replica.disk.power_cut(&mut self.random);
         replica.disk.mend();
-        if self.config.lying_disks { self.replace(r) } else { self.open(r) }
+        if self.config.lying_disks {
+            return self.replace(r);
+        }
+        if self.config.on_blocks && self.healings == 0 && self.random.percent(20) {
+            // Recovery writes and syncs too.
+            let calls = self.random.below(6);
+            self.fail_after(r, calls, (Damage::SyncCut, Trouble::PowerCut));
+        }
+        self.open(r)
     }
 
     /// Replicas failed: where they may, what follows, until what follows is well.
@@ -372,10 +395,34 @@ impl World<'_> {
         Ok(Ok(()))
     }
 
+    /// A replica goes, or forgets what it knew: of what only it was sure to know to be removed
+    /// nobody can say any more whether it lives. Where nothing is forgotten on purpose, whoever
+    /// has seen the removal knows.
+    pub(super) fn forget_what_only_it_knows(&mut self, r: usize) {
+        if self.is_exact() && !self.config.twins {
+            return;
+        }
+        let is_sure = |q: &usize| {
+            let (busy, other) = (self.links.iter().any(|link| link.ends.contains(q)), *q != r);
+            other && !busy && self.replicas[*q].alive && !self.replicas[*q].stuck
+        };
+        let left = (0..self.replicas.len()).filter(|q| !self.is_muted(*q)).filter(is_sure);
+        let left: Vec<usize> = left.collect();
+        for (s, oracle) in self.oracles.iter().enumerate() {
+            let known = |dot: Dot| {
+                left.iter().map(|q| &self.replicas[*q].at[s]).any(|at| {
+                    let lasts = |by| at.promised.contains(by);
+                    lasts(dot) && !at.seen.showed(dot) && oracle.removers(dot).any(lasts)
+                })
+            };
+            self.forgiven[s].extend(oracle.removed().filter(|dot| !known(*dot)));
+        }
+    }
+
     /// A replica is gone for ever, with all that only it knew.
     pub(super) fn lose(&mut self, r: usize) {
         self.remove_all_of(r);
-        self.bereft = true;
+        self.forget_what_only_it_knows(r);
         let replica = &mut self.replicas[r];
         replica.disk.power_off();
         replica.close();

@@ -4,7 +4,7 @@ use super::config::Topology;
 use super::steps::THE_END;
 use super::world::{World, items};
 use super::wrong::Wrong;
-use crate::causal::VersionVector;
+use crate::causal::{Dot, VersionVector};
 use crate::digest::RootHash;
 use crate::space::{Item, Keys};
 
@@ -161,8 +161,8 @@ impl World<'_> {
             if let Some(lost) = want.difference(&live).next() {
                 return Err(format!("END: {at}: {lost} is lost").into());
             }
-            let forgiven = self.bereft && !self.is_exact();
-            if let Some(zombie) = live.difference(&want).next().filter(|_| !forgiven) {
+            let lives_on = |dot: &&Dot| !self.forgiven[s].contains(dot);
+            if let Some(zombie) = live.difference(&want).find(lives_on) {
                 return Err(format!("END: {at}: {zombie} should be dead").into());
             }
             let root = space.root().map_err(failed(r))?;

@@ -142,10 +142,10 @@ impl World<'_> {
                 self.damage(damage, || format!("the power of {name} goes"));
                 return self.crash(r);
             }
-            Damage::SyncCut => self.trouble(r, damage, Trouble::PowerCut),
-            Damage::FailedSync => self.trouble(r, damage, Trouble::FailedSync),
-            Damage::FullDisk => self.trouble(r, damage, Trouble::Full),
-            Damage::FailedRead => self.trouble(r, damage, Trouble::FailedRead),
+            Damage::SyncCut => self.soon_fails(r, damage, Trouble::PowerCut),
+            Damage::FailedSync => self.soon_fails(r, damage, Trouble::FailedSync),
+            Damage::FullDisk => self.soon_fails(r, damage, Trouble::Full),
+            Damage::FailedRead => self.soon_fails(r, damage, Trouble::FailedRead),
             Damage::Closed => return self.reopen(r, 0),
             Damage::FlippedBits => {
                 let flips = self.random.between(1, 3);
@@ -173,13 +173,23 @@ impl World<'_> {
     }
 
     /// A disk is to fail soon.
-    fn trouble(&mut self, r: usize, damage: Damage, trouble: Trouble) {
+    fn soon_fails(&mut self, r: usize, damage: Damage, trouble: Trouble) {
         let most = if self.config.on_blocks { 30 } else { 4 };
         let calls = self.random.below(most);
         let replica = &self.replicas[r];
-        if replica.stuck || replica.disk.may_fail() {
-            return;
+        if !replica.stuck && !replica.disk.may_fail() {
+            self.fail_after(r, calls, (damage, trouble));
         }
+    }
+
+    /// A disk is to fail after so many calls.
+    pub(super) fn fail_after(
+        &mut self,
+        r: usize,
+        calls: usize,
+        (damage, trouble): (Damage, Trouble),
+    ) {
+        let replica = &self.replicas[r];
         replica.disk.fail_after(calls, trouble);
         let name = replica.name;
         self.damage(damage, || format!("{name}'s disk is to fail: {}", damage.name()));

@@ -1,6 +1,6 @@
 //! Replicas, what is in flight between them, and the oracles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,8 +41,9 @@ pub(super) struct World<'a> {
     pub(super) roots: BTreeMap<(usize, Vec<Dot>), Shown>,
     /// Names under which was written.
     pub(super) names: usize,
-    /// Whether something that only one replica knew has gone for good.
-    pub(super) bereft: bool,
+    /// In each space what somebody removed, and went or was put back, and nobody else was sure
+    /// to know: it may live on.
+    pub(super) forgiven: Vec<BTreeSet<Dot>>,
     /// Whether two stores ever went on under one name, or may have.
     pub(super) twinned: bool,
     /// How often all was healed: once, unless somebody was found damaged only then.
@@ -90,7 +91,7 @@ impl<'a> World<'a> {
             oracles: (0..config.spaces).map(|_| Oracle::default()).collect(),
             roots: BTreeMap::new(),
             names: 0,
-            bereft: false,
+            forgiven: vec![BTreeSet::new(); config.spaces],
             twinned: false,
             healings: 0,
             stats: Stats { worlds: 1, on_blocks: config.on_blocks.into(), ..Stats::default() },

@@ -21,8 +21,9 @@ use std::ops::ControlFlow;
 
 use super::change::{Change, RECORD_DOTS};
 use super::chunk::Claim;
+use super::content::item_row;
 use super::options::Options;
-use super::rows::{Removal, after, corrupt, dot_key, item_key, range, space_key, split_dot_value};
+use super::rows::{Removal, after, corrupt, dot_key, range, space_key, split_dot_value};
 use super::space::Space;
 use super::store::number_of;
 use crate::causal::{Dot, ReplicaId, VersionVector};
@@ -321,10 +322,7 @@ impl Claims<'_> {
             let Some(row) = rows.get(Table::Dots, &key)? else { return Ok(()) };
             let row = split_dot_value(&row).map_err(|e| corrupt(Table::Dots, &key, e))?;
             let place = row.place.to_vec();
-            let key = item_key(space, &place, Some(dot));
-            let Some(value) = rows.get(Table::Items, &key)? else {
-                return Err(corrupt(Table::Items, &key, "a dot whose item is gone").into());
-            };
+            let (key, value) = item_row(rows, space, dot, &place)?;
             change.batch.remove_item(&key, dot)?;
             if !fault!(KeptItemsNotWritten) {
                 change.write_anew(&place, &value)?;

@@ -173,6 +173,10 @@ impl Change<'_> {
         if count == 0 {
             return Ok(None);
         }
+        if fault!(RemovalPastWidened) {
+            past = past.iter().map(|(replica, seq)| (replica, Seq::new(seq.get() + 8))).collect();
+            dots.clear();
+        }
         let dot = self.batch.mint(self.replica)?;
         dots.sort_unstable();
         let exact = !any_past && dots.len() == count;

@@ -93,7 +93,11 @@ impl Store {
                 self.note_damage(report.problems.first().cloned());
                 Ok(report)
             }
-            Err(error) => report.stopped(Err(error.into())),
+            Err(error) => {
+                let report = report.stopped(Err(error.into()))?;
+                self.note_damage(report.problems.first().cloned());
+                Ok(report)
+            }
         }
     }
 

@@ -4,7 +4,9 @@
 //! rows must never be told to anybody: it would be a delete. Rows are held against their hashes
 //! before they are sent, and blocks before claims are made on them; whoever finds something
 //! wrong, a session or a [check](Store::check), writes it down, and from then on sessions are
-//! refused, also once the store was opened anew, until a check finds nothing wrong.
+//! refused, also once the store was opened anew, until a check finds nothing wrong. A row says
+//! so, or, where the store takes no more writes, a [note beside
+//! it](crate::storage::Storage::note_damage).
 
 use super::space::Space;
 use super::store::{Store, lock};
@@ -28,8 +30,11 @@ impl Store {
         if let Some(found) = &*lock(&self.shared.damaged) {
             return Ok(Some(found.clone()));
         }
-        let row = self.shared.storage.read()?.get(Table::Meta, DAMAGED_KEY)?;
-        Ok(row.map(|found| shown(&found)))
+        let storage = &self.shared.storage;
+        match storage.read()?.get(Table::Meta, DAMAGED_KEY)? {
+            Some(found) => Ok(Some(shown(&found))),
+            None => Ok(storage.noted_damage()?),
+        }
     }
 
     /// Refuses where the store is damaged.
@@ -50,17 +55,24 @@ impl Store {
 
     /// Writes down what a check has found, or that there is nothing.
     pub(super) fn note_damage(&self, found: Option<String>) {
-        let row = found.clone();
+        let written = self.write_damage(found.as_deref());
+        if written.is_err() || found.is_none() {
+            // Whoever met a damaged block in a file writes nothing more into it.
+            let _ = self.shared.storage.note_damage(found.as_deref());
+        }
         *lock(&self.shared.damaged) = found;
-        let Ok(mut writer) = self.shared.writer() else { return };
-        let _ = writer.commit(Durability::Immediate, &mut |rows| {
-            match &row {
+    }
+
+    fn write_damage(&self, found: Option<&str>) -> Result<(), Error> {
+        self.shared.writer()?.commit(Durability::Immediate, &mut |rows| {
+            match found {
                 Some(found) => rows.put(Table::Meta, DAMAGED_KEY, found.as_bytes())?,
                 None if rows.delete(Table::Meta, DAMAGED_KEY)? => {}
                 None => return Ok(Verdict::Abort),
             }
             Ok(Verdict::Commit)
-        });
+        })?;
+        Ok(())
     }
 }
 

@@ -29,7 +29,8 @@ use std::collections::BTreeSet;
 
 use super::batch::Batch;
 use super::chunk::{Chunk, Event};
-use super::rows::{corrupt, dot_key, item_key, split_dot_value, split_item_value};
+use super::content::Content;
+use super::rows::{dot_key, item_key};
 use super::scan::Item;
 use super::space::Space;
 use super::trash::Taker;
@@ -38,7 +39,8 @@ use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
 use crate::digest::{self, ItemHash};
 use crate::error::{Error, PeerError};
-use crate::storage::{Durability, Read, StorageError, Table};
+use crate::faults::fault;
+use crate::storage::{Durability, StorageError, Table};
 
 /// An event that two stores made under one name, each with a content of its own. Both live on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +62,14 @@ pub(crate) struct BlockContents {
     pub(crate) hashes: Vec<(u8, ItemHash)>,
 }
 
-/// An item without its dot.
-struct Content {
-    place: Vec<u8>,
-    past: VersionVector,
-    payload: Vec<u8>,
+/// What became of an event with two contents.
+struct Settled<'c> {
+    kept: &'c Content,
+    other: &'c Content,
+    /// The dot of the other one.
+    second: Dot,
+    /// Whether either was not here before.
+    is_news: bool,
 }
 
 /// The dot under which an item lives on that gives way to another one with its dot.
@@ -115,7 +120,7 @@ impl Space {
                 let Some(space) = snapshot.space else { return Ok(chunk) };
                 let key = dot_key(space, dot);
                 let Some(row) = snapshot.rows.get(Table::Dots, &key)? else { continue };
-                let content = content(&*snapshot.rows, space, dot, &row)?;
+                let content = Content::read(&*snapshot.rows, space, dot, &row)?;
                 bytes += content.bytes();
                 chunk.push_item(dot, content);
                 if bytes >= limits::CHUNK_BYTES {
@@ -160,16 +165,13 @@ impl Space {
                     Content { place: place.clone(), past: past.clone(), payload: payload.clone() };
                 let key = dot_key(batch.space, *dot);
                 let Some(row) = batch.rows.get(Table::Dots, &key)? else { continue };
-                let here = content(batch.rows, batch.space, *dot, &row)?;
+                let here = Content::read(batch.rows, batch.space, *dot, &row)?;
                 if here.hash(*dot) == theirs.hash(*dot) {
                     continue;
                 }
-                let (other, was_new) = batch.part(*dot, &here, &theirs)?;
-                if was_new {
-                    let (kept, other) = match here.order(*dot) < theirs.order(*dot) {
-                        true => (here.item(*dot)?, theirs.item(other)?),
-                        false => (theirs.item(*dot)?, here.item(other)?),
-                    };
+                let Settled { kept, other, second, is_news } = batch.part(*dot, &here, &theirs)?;
+                if is_news {
+                    let (kept, other) = (kept.item(*dot)?, other.item(second)?);
                     found.push(Equivocation { space: self.name().to_owned(), kept, other });
                 }
                 bytes += here.bytes();
@@ -187,16 +189,16 @@ impl Space {
 
 impl Batch<'_> {
     /// Of two items under one dot lets the one with the smaller hash keep it, and gives the other
-    /// its own, unless that has been seen; under which dot, and whether anything is new here.
-    fn part(
+    /// its own, unless that has been seen.
+    fn part<'c>(
         &mut self,
         dot: Dot,
-        here: &Content,
-        theirs: &Content,
-    ) -> Result<(Dot, bool), StorageError> {
-        let keeps = here.order(dot) < theirs.order(dot);
-        let other = if keeps { theirs } else { here };
-        let second = derived(other.order(dot));
+        here: &'c Content,
+        theirs: &'c Content,
+    ) -> Result<Settled<'c>, StorageError> {
+        let keeps = here.nameless_hash(dot) < theirs.nameless_hash(dot);
+        let (kept, other) = if keeps { (here, theirs) } else { (theirs, here) };
+        let second = derived(other.nameless_hash(dot));
         let is_new = self.seen(second.replica) < second.seq;
         if !keeps {
             let lives = self.rows.get(Table::Dots, &dot_key(self.space, second))?.is_some();
@@ -212,29 +214,11 @@ impl Batch<'_> {
                 self.unstage(second)?;
             }
             self.raise(second);
+        }
+        if is_new && !fault!(SecondContentForgotten) {
             self.insert_item(second, &other.place, &other.past, &other.payload)?;
         }
-        Ok((second, is_new || !keeps))
-    }
-}
-
-impl Content {
-    fn bytes(&self) -> usize {
-        self.place.len() + 20 * self.past.len() + self.payload.len()
-    }
-
-    fn hash(&self, dot: Dot) -> ItemHash {
-        ItemHash::of(dot, &self.place, &self.payload)
-    }
-
-    /// By what one of two is chosen, and named: the same whatever the origin is called.
-    fn order(&self, dot: Dot) -> ItemHash {
-        self.hash(Dot::new(ReplicaId::from_bytes([0; 16]), dot.seq))
-    }
-
-    fn item(&self, dot: Dot) -> Result<Item, StorageError> {
-        let made = Item::made(dot, &self.place, &self.payload);
-        made.map_err(|e| corrupt(Table::Items, &self.place, e))
+        Ok(Settled { kept, other, second, is_news: is_new || !keeps })
     }
 }
 
@@ -267,21 +251,6 @@ fn live(
     digest::live_hashes(rows, number, vector, cut, origin, block)
 }
 
-/// The item of a dot with this row.
-fn content(rows: &dyn Read, space: u32, dot: Dot, row: &[u8]) -> Result<Content, StorageError> {
-    let row = split_dot_value(row).map_err(|e| corrupt(Table::Dots, &dot_key(space, dot), e))?;
-    let key = item_key(space, row.place, Some(dot));
-    let Some(value) = rows.get(Table::Items, &key)? else {
-        return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
-    };
-    let (past, payload) = split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
-    let content = Content { place: row.place.to_vec(), past, payload: payload.to_vec() };
-    match content.hash(dot) == row.hash {
-        true => Ok(content),
-        false => Err(corrupt(Table::Items, &key, "its content has another hash")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,13 +275,13 @@ mod tests {
         let dot = dots[0];
         let (rows, number) = (&*snapshot.rows, snapshot.space.unwrap());
         let row = rows.get(Table::Dots, &dot_key(number, dot)).unwrap().unwrap();
-        let order = content(rows, number, dot, &row).unwrap().order(dot);
+        let order = Content::read(rows, number, dot, &row).unwrap().nameless_hash(dot);
         let lies = (0..100_u8).map(|n| {
             let place = Prefix::key(b"k").unwrap().step(Kind::SET, &[n]).unwrap().place();
             let place = place.as_bytes().to_vec();
             Content { place, past: VersionVector::new(), payload: Vec::new() }
         });
-        let lie = lies.into_iter().find(|lie| lie.order(dot) < order).unwrap();
+        let lie = lies.into_iter().find(|lie| lie.nameless_hash(dot) < order).unwrap();
         let second = derived(order);
         let vector: VersionVector = [(second.replica, second.seq)].into_iter().collect();
         let seen = Chunk { last: Some(Last { vector, ..Last::default() }), ..Chunk::default() };

@@ -73,6 +73,7 @@ mod change;
 mod check;
 mod chunk;
 mod condition;
+mod content;
 mod damage;
 #[cfg(feature = "sim")]
 mod decoders;

@@ -3,17 +3,15 @@
 use std::ops::ControlFlow;
 
 use super::chunk::{Chunk, Claim, Event, Last};
+use super::content::Content;
 use super::options::Tuning;
-use super::rows::{
-    DotRow, PASS_ROWS, Removal, corrupt, dot_key, dot_of_key, item_key, range, split_dot_value,
-    split_item_value,
-};
+use super::rows::{PASS_ROWS, Removal, corrupt, dot_key, dot_of_key, range};
 use super::space::Space;
 use super::stretches::{stretches_beyond, tag_at};
 use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 use crate::codec::limits;
-use crate::digest::{self, ItemHash};
+use crate::digest;
 use crate::error::Error;
 use crate::faults::fault;
 use crate::storage::{Order, StorageError, Table};
@@ -309,19 +307,10 @@ impl Reading<'_> {
 
     fn item(&mut self, dot: Dot, row: &[u8]) -> Result<(), StorageError> {
         let Some(space) = self.snapshot.space else { return Ok(()) };
-        let DotRow { place, hash, .. } =
-            split_dot_value(row).map_err(|e| corrupt(Table::Dots, row, e))?;
-        let key = item_key(space, place, Some(dot));
-        let Some(value) = self.snapshot.rows.get(Table::Items, &key)? else {
-            return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
-        };
-        let (past, payload) =
-            split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
-        if ItemHash::of(dot, place, payload) != hash {
-            return Err(corrupt(Table::Items, &key, "its content has another hash"));
-        }
-        self.bytes += 8 + place.len() + 20 * past.len() + payload.len();
-        let event = Event::Item { place: place.to_vec(), past, payload: payload.to_vec() };
+        let content = Content::read(&*self.snapshot.rows, space, dot, row)?;
+        self.bytes += content.bytes();
+        let Content { place, past, payload } = content;
+        let event = Event::Item { place, past, payload };
         self.chunk.events.push((dot, event));
         Ok(())
     }
@@ -332,7 +321,9 @@ impl Reading<'_> {
         row: &[u8],
         cursor: &VersionVector,
     ) -> Result<(), StorageError> {
-        let removal = Removal::from_row(row).map_err(|e| corrupt(Table::Removals, row, e))?;
+        let Some(space) = self.snapshot.space else { return Ok(()) };
+        let wrong = |e| corrupt(Table::Removals, &dot_key(space, dot), e);
+        let removal = Removal::from_row(row).map_err(wrong)?;
         let seen = if self.start.contains(dot) { self.known } else { cursor };
         if removal.concerns(seen) || !self.tuning.spares {
             self.bytes += match &removal {

@@ -214,6 +214,24 @@ pub trait Storage: Send + Sync {
     /// The storage failed.
     fn check(&self) -> Result<bool, StorageError>;
 
+    /// Notes beside the tables that they were found damaged, where nothing more may be written
+    /// to them; with `None`, takes that back. There is no such place unless the storage has one.
+    ///
+    /// # Errors
+    /// The storage failed.
+    fn note_damage(&self, found: Option<&str>) -> Result<(), StorageError> {
+        let _ = found;
+        Ok(())
+    }
+
+    /// What was noted beside the tables.
+    ///
+    /// # Errors
+    /// The storage failed.
+    fn noted_damage(&self) -> Result<Option<String>, StorageError> {
+        Ok(None)
+    }
+
     /// The replica whose store this is. It does not change while the store is open.
     fn replica(&self) -> ReplicaId;
 

@@ -114,3 +114,40 @@ fn check_names_the_block_that_decayed() {
     }
     w.run("a", &["get", "greeting"]).fails(1, &["block", "seal"]);
 }
+
+/// Whoever finds it writes nothing more into the file; the next to open it is told all the same.
+#[test]
+fn damage_that_was_found_ends_syncing_until_a_check_finds_none() {
+    for args in [&["check"][..], &["check", "--deep"], &["get", "greeting"]] {
+        let w = World::new();
+        w.ok("a", &["put", "greeting", "hello, hello, hello"]);
+        w.ok("b", &["put", "other", "value"]);
+        let b = w.path("b").to_str().unwrap().to_owned();
+        let sound = std::fs::read(w.path("a")).unwrap();
+        let mut bytes = sound.clone();
+        for at in 0..bytes.len() - 19 {
+            if bytes[at..].starts_with(b"hello, hello, hello") {
+                bytes[at + 3] ^= 1;
+            }
+        }
+        let overwrite = |bytes: &[u8]| {
+            use std::io::Write;
+            // In place: the same file, as where a disk decays.
+            let file = std::fs::OpenOptions::new().write(true).open(w.path("a"));
+            file.unwrap().write_all(bytes).unwrap();
+        };
+        overwrite(&bytes);
+        assert_eq!(w.run("a", args).code, 1);
+        if args[0] == "get" {
+            // A read only fails; whoever syncs notes it.
+            assert_eq!(w.run("a", &["sync", "--file", &b]).code, 1);
+        }
+        overwrite(&sound);
+        for _ in 0..2 {
+            w.run("a", &["sync", "--file", &b]).fails(1, &["damaged", "check"]);
+            w.run("b", &["sync", "--file", w.path("a").to_str().unwrap()]).fails(1, &["damaged"]);
+        }
+        w.ok("a", &["check"]);
+        assert_eq!(w.json("a", &["sync", "--file", &b])["converged"], true);
+    }
+}

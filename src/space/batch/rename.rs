@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::Batch;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
+use crate::space::content::Content;
 use crate::space::rows::{
     PASS_ROWS, Pair, Removal, Run, Which, after, batch, corrupt, dot_key, dot_of_key, entry_value,
-    item_key, item_value, space_key, split_dot_value, split_item_value, vector_key,
+    item_key, item_value, space_key, split_dot_value, vector_key,
 };
 use crate::space::stretches::{read_stretches, stretch_key, tag_at};
 use crate::storage::{StorageError, Table};
@@ -93,7 +94,7 @@ impl Batch<'_> {
             if !split_dot_value(row).map_err(|e| corrupt(Table::Dots, key, e))?.has_past {
                 return Ok(());
             }
-            let (place, past, payload) = b.item_of(dot, row)?;
+            let Content { place, past, payload } = Content::read(b.rows, b.space, dot, row)?;
             let Some(past) = Renaming::past(renamings, &past) else { return Ok(()) };
             let key = item_key(b.space, &place, Some(dot));
             b.rows.put(Table::Items, &key, &item_value(&past, &payload))
@@ -127,7 +128,7 @@ impl Batch<'_> {
         }
         let run = Run { replica: origin, first: after.next(), last: top };
         self.each_row_of(Table::Dots, run, |b, dot, row| {
-            let (place, past, payload) = b.item_of(dot, row)?;
+            let Content { place, past, payload } = Content::read(b.rows, b.space, dot, row)?;
             let is_there = dot.seq <= had;
             let new = dot_key(b.space, Dot::new(to, dot.seq));
             if is_there && b.rows.get(Table::Dots, &new)?.is_none() {
@@ -158,23 +159,6 @@ impl Batch<'_> {
             self.put_stretch(Dot::new(to, first), tag)?;
         }
         Ok(())
-    }
-
-    /// The item of a dot: its place, past and payload.
-    fn item_of(
-        &self,
-        dot: Dot,
-        row: &[u8],
-    ) -> Result<(Vec<u8>, VersionVector, Vec<u8>), StorageError> {
-        let of_dot = |e| corrupt(Table::Dots, &dot_key(self.space, dot), e);
-        let place = split_dot_value(row).map_err(of_dot)?.place.to_vec();
-        let key = item_key(self.space, &place, Some(dot));
-        let Some(value) = self.rows.get(Table::Items, &key)? else {
-            return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
-        };
-        let (past, payload) =
-            split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
-        Ok((place, past, payload.to_vec()))
     }
 
     /// Goes through all rows of the space in a table.

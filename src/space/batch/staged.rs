@@ -6,6 +6,7 @@ use super::{Batch, Covered, Staging, run_range};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::faults::fault;
 use crate::space::chunk::Event;
+use crate::space::content::item_row;
 use crate::space::rows::{
     PASS_ROWS, Removal, Run, State, Which, after, batch, corrupt, dot_key, dot_of_key, item_key,
     range, read_count, space_key, split_dot_value, split_item_value, vector_key,
@@ -208,14 +209,11 @@ impl Batch<'_> {
             let mut covered = Covered::new();
             for (key, value) in rows {
                 let dot = dot_of_key(key).map_err(|e| corrupt(Table::Dots, key, e))?;
-                let row = split_dot_value(value).map_err(|e| corrupt(Table::Dots, value, e))?;
+                let row = split_dot_value(value).map_err(|e| corrupt(Table::Dots, key, e))?;
                 if !row.has_past {
                     continue;
                 }
-                let key = item_key(b.space, row.place, Some(dot));
-                let Some(value) = b.rows.get(Table::Items, &key)? else {
-                    return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
-                };
+                let (key, value) = item_row(b.rows, b.space, dot, row.place)?;
                 let (past, _) =
                     split_item_value(&value).map_err(|e| corrupt(Table::Items, &key, e))?;
                 // Whatever its past says, an item does not replace itself.
@@ -234,8 +232,8 @@ impl Batch<'_> {
     fn each_record(&mut self, run: Run) -> Result<(), StorageError> {
         self.each_pass_of(Table::Removals, run, |b, rows| {
             let mut covered = Covered::new();
-            for (_, value) in rows {
-                match Removal::from_row(value).map_err(|e| corrupt(Table::Removals, value, e))? {
+            for (key, value) in rows {
+                match Removal::from_row(value).map_err(|e| corrupt(Table::Removals, key, e))? {
                     Removal::Dots(dots) => {
                         for dot in dots {
                             b.remove_dot(dot)?;

@@ -13,9 +13,10 @@ use crate::codec::{Cursor, DecodeError, Put, place};
 use crate::error::Error;
 use crate::faults::fault;
 use crate::space::batch::{Batch, Renaming};
+use crate::space::content::item_row;
 use crate::space::options::Options;
 use crate::space::rows::{
-    PASS_ROWS, Pair, after, corrupt, dot_key, item_key, item_value, put_dot, range, space_key,
+    PASS_ROWS, Pair, after, corrupt, dot_key, item_value, put_dot, range, space_key,
     split_dot_value, split_item_value,
 };
 use crate::space::scan::Item;
@@ -229,10 +230,7 @@ impl Batch<'_> {
         let key = dot_key(self.space, dot);
         let Some(row) = self.rows.get(Table::Dots, &key)? else { return Ok(()) };
         let place = split_dot_value(&row).map_err(|e| corrupt(Table::Dots, &key, e))?.place;
-        let key = item_key(self.space, place, Some(dot));
-        let Some(value) = self.rows.get(Table::Items, &key)? else {
-            return Err(corrupt(Table::Items, &key, "a dot whose item is gone"));
-        };
+        let (_, value) = item_row(self.rows, self.space, dot, place)?;
         let mut head = self.trash.head.map_or_else(|| Head::read(self.rows, self.space), Ok)?;
         let (number, at_ms, peer) = (head.next, taker.now_ms, taker.peer);
         let key = entry_key(self.space, number);

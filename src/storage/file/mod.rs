@@ -28,6 +28,7 @@ mod journal;
 mod make;
 #[cfg(test)]
 mod moves;
+mod note;
 mod open;
 mod path;
 mod salvage;
@@ -71,7 +72,8 @@ impl Default for FileOptions {
 /// Tables in one file, and beside it `FILE.id`, its identity.
 ///
 /// Several handles, or processes, cannot have one store open at a time. While it is being
-/// made there is also `FILE.new`; one left there by a crash is removed.
+/// made there is also `FILE.new`; one left there by a crash is removed. `FILE.damaged` says that
+/// damage was found in it, until a check finds none.
 ///
 /// # Identity
 /// The store notices at opening that its file was copied or put back from a backup, and
@@ -375,6 +377,21 @@ impl Storage for RedbStorage {
         let place = self.path().display().to_string();
         engine.health.fail(&StorageError::Corrupt { place, reason });
         Ok(false)
+    }
+
+    fn note_damage(&self, found: Option<&str>) -> Result<(), StorageError> {
+        match (&self.inner.engine.file, found) {
+            (None, _) => Ok(()), // there is nothing beside blocks
+            (Some(_), Some(found)) => note::write(self.path(), found),
+            (Some(_), None) => note::remove(self.path()),
+        }
+    }
+
+    fn noted_damage(&self) -> Result<Option<String>, StorageError> {
+        match &self.inner.engine.file {
+            None => Ok(None),
+            Some(_) => note::read(self.path()),
+        }
     }
 
     fn replica(&self) -> ReplicaId {

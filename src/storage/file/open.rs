@@ -16,12 +16,14 @@ use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, TableErr
 use super::gate::{Gate, Gated};
 use super::health::{Health, engine_panic};
 use super::journal::Journal;
+use super::note;
 use super::path::{exists, inspect, resolve, sync_folder};
 use super::seal::{Sealed, Unreadable};
 use super::tables::{Definition, definition};
 use super::{FileOptions, Fill, Inner};
 use crate::causal::ReplicaId;
 use crate::codec::{Cursor, DecodeError, Put};
+use crate::faults::fault;
 use crate::storage::identity::{FileMark, IdFile, Moment, Nonce, Record, beside, io, modified};
 use crate::storage::{Entropy, Identity, StorageError, Table};
 
@@ -205,7 +207,8 @@ fn open_existing(
     let engine = start(path, file, options, plan)?;
     let (previous, nonce) = engine.own_rows()?;
     let fresh = draw(entropy);
-    let known = id.record().is_some_and(|record| record.names(nonce, engine.mark, engine.modified));
+    let known = id.record().is_some_and(|record| record.names(nonce, engine.mark, engine.modified))
+        || fault!(CopiedFileKeepsItsName);
     if known && !options.fresh_id {
         let identity = Identity::Kept;
         return Ok(Opened { engine, replica: previous, identity, nonce, fresh });
@@ -260,6 +263,7 @@ pub(super) fn create(
         if exists(path)? {
             return Err(io(path, doing, ErrorKind::AlreadyExists.into()));
         }
+        note::remove(path)?; // of a store that was there before
         std::fs::rename(&temp, path).map_err(|source| io(path, doing, source))?;
         plan.reached(Step::TempRenamed)?;
         sync_folder(path)
