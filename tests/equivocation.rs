@@ -2,16 +2,17 @@
 //! running process do. Whoever meets, both contents live on at everybody, and nobody differs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+#[path = "pair/disks.rs"]
+mod disks;
 mod pair;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
 
-use pair::{Meeting, NOW_MS, main_of, meet, store};
+use pair::{Meeting, main_of, meet, store};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
-use rejoin::sim::{Disk, Random};
+use rejoin::sim::Disk;
 use rejoin::space::{Equivocation, Replacing};
-use rejoin::{Error, Options, PeerError, Store};
+use rejoin::{Error, PeerError, Store};
 
 fn elements(store: &Store) -> BTreeSet<u32> {
     let elements = main_of(store).set::<u32>("all").elements().unwrap();
@@ -165,28 +166,38 @@ fn many_large_values_of_two_contents_take_two_sessions() {
 struct Device {
     disk: Disk,
     store: Option<Store>,
+    /// The number of its opening, which its twins share at first.
+    opening: u64,
 }
+
+/// Which event of which opening: twins make the same ones with other contents.
+type Event = (u64, u64);
 
 struct World {
     devices: Vec<Device>,
     /// How many of them, the first ones, go by one name.
     twins: usize,
     drawn: u64,
-    written: u32,
+    /// The elements, by which event each was added.
+    added: BTreeMap<u32, Event>,
+    removed: BTreeSet<u32>,
+    /// The events that removed them.
+    removals: BTreeSet<Event>,
     told: Vec<BTreeSet<String>>,
 }
 
 impl World {
     fn new(twins: usize, others: usize) -> Self {
-        let (told, devices) = (Vec::new(), Vec::new());
-        let mut world = Self { devices, twins, drawn: 1, written: 0, told };
+        let (told, devices, added) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (removed, removals) = (BTreeSet::new(), BTreeSet::new());
+        let mut world = Self { devices, twins, drawn: 1, added, removed, removals, told };
         (0..twins + others).for_each(|_| world.add());
         world
     }
 
     fn add(&mut self) {
         let at = self.devices.len();
-        self.devices.push(Device { disk: Disk::in_memory(), store: None });
+        self.devices.push(Device { disk: Disk::in_memory(), store: None, opening: 0 });
         self.told.push(BTreeSet::new());
         if at >= self.twins {
             self.drawn += 1;
@@ -196,23 +207,45 @@ impl World {
 
     /// Opens it with randomness that no other opening has but those of its twins at first.
     fn open(&mut self, at: usize) {
-        let random = Mutex::new(Random::new(self.drawn));
-        let entropy = move |bytes: &mut [u8]| random.lock().unwrap().fill(bytes);
-        let options = Options::with(Arc::new(|| NOW_MS), Arc::new(entropy));
         let device = &mut self.devices[at];
         device.store = None;
-        let entropy = options.entropy.clone();
-        let storage = device.disk.open(&mut |bytes| entropy(bytes)).unwrap();
-        device.store = Some(Store::on(storage, options).unwrap());
+        device.opening = self.drawn;
+        device.store = Some(disks::open(&device.disk, disks::drawn(self.drawn)));
     }
 
     fn store(&self, at: usize) -> &Store {
         self.devices[at].store.as_ref().unwrap()
     }
 
+    /// The newest event of a device.
+    fn newest(&self, at: usize) -> Event {
+        let space = main_of(self.store(at));
+        (self.devices[at].opening, space.vector().unwrap().get(space.replica()).get())
+    }
+
     fn write(&mut self, at: usize) {
-        self.written += 1;
-        add(self.store(at), self.written);
+        let element = self.added.len() as u32 + 1;
+        add(self.store(at), element);
+        self.added.insert(element, self.newest(at));
+    }
+
+    fn remove(&mut self, at: usize, which: usize) {
+        let shown = elements(self.store(at));
+        let Some(element) = shown.iter().nth(which % shown.len().max(1)) else { return };
+        main_of(self.store(at)).set("all").remove(element).unwrap();
+        self.removed.insert(*element);
+        self.removals.insert(self.newest(at));
+    }
+
+    /// Whether an element may be there, and may not: of its event another content was removed, or
+    /// is itself a removal, so that not both of them lived when they met.
+    fn is_unsure(&self, element: u32) -> bool {
+        let event = self.added[&element];
+        let same = |other: &&u32| **other != element && self.added[other] == event;
+        let mut others = self.added.keys().filter(same);
+        let removed = self.removed.contains(&element);
+        self.removals.contains(&event)
+            || others.any(|other| removed || self.removed.contains(other))
     }
 
     /// The two meet, and the line is cut after so many frames. Nothing is gone afterwards.
@@ -241,7 +274,9 @@ impl World {
             return Err(format!("{a} and {b}: {reports:?}"));
         }
         for (n, at) in [a, b].into_iter().enumerate() {
-            let lost: Vec<_> = before[n].difference(&elements(self.store(at))).copied().collect();
+            let now = elements(self.store(at));
+            let mut lost: Vec<_> = before[n].difference(&now).copied().collect();
+            lost.retain(|element| !self.removed.contains(element) && !self.is_unsure(*element));
             if !lost.is_empty() {
                 return Err(format!("{a} and {b}: {at} lost {lost:?}"));
             }
@@ -264,12 +299,16 @@ impl World {
         let root = main_of(self.store(hub)).root().unwrap();
         for at in 0..=hub {
             let found = elements(self.store(at));
-            if found.len() != self.written as usize {
-                return Err(format!("{at} has {found:?} of {}", self.written));
+            let wrong = |element: &&u32| {
+                let lives = found.contains(element);
+                lives == self.removed.contains(element) && !self.is_unsure(**element)
+            };
+            if let Some(wrong) = self.added.keys().find(wrong) {
+                return Err(format!("{at} has {found:?}, and {wrong} is wrong"));
             }
             let items = main_of(self.store(at)).status().unwrap().items;
-            if items != u64::from(self.written) {
-                return Err(format!("{at} has {items} items of {}", self.written));
+            if items != found.len() as u64 {
+                return Err(format!("{at} has {items} items, and shows {found:?}"));
             }
             if main_of(self.store(at)).root().unwrap() != root {
                 return Err(format!("{at} has another root"));
@@ -286,6 +325,7 @@ impl World {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Write(usize),
+    Remove(usize, usize),
     Meet(usize, usize),
     Cut(usize, usize, usize),
 }
@@ -301,7 +341,8 @@ impl Arbitrary for History {
     fn arbitrary(g: &mut Gen) -> Self {
         let at = |g: &mut Gen| usize::arbitrary(g) % 8;
         let step = |g: &mut Gen| match u8::arbitrary(g) % 8 {
-            0..4 => Step::Write(at(g)),
+            0..3 => Step::Write(at(g)),
+            3 => Step::Remove(at(g), at(g)),
             4..6 => Step::Meet(at(g), at(g)),
             _ => Step::Cut(at(g), at(g), 1 + usize::arbitrary(g) % 12),
         };
@@ -328,6 +369,7 @@ fn whoever_goes_on_under_one_name_and_tag_nothing_is_lost_and_all_come_together(
             let of = |at: usize| at % world.devices.len();
             match *step {
                 Step::Write(at) => world.write(of(at)),
+                Step::Remove(at, which) => world.remove(of(at), which),
                 Step::Meet(a, b) => world.meet(of(a), of(b), usize::MAX)?,
                 Step::Cut(a, b, frames) => world.meet(of(a), of(b), frames)?,
             }

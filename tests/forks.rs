@@ -6,15 +6,16 @@
 //! after a meeting where both held it, or one did and the other had never seen it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+#[path = "pair/disks.rs"]
+mod disks;
 mod pair;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
-use pair::{Meeting, NOW_MS, main_of};
+use pair::{Meeting, main_of};
 use quickcheck::{Arbitrary, Gen, QuickCheck};
 use rejoin::session::{Report, Why};
-use rejoin::sim::{Disk, Image, Random};
+use rejoin::sim::{Disk, Image};
 use rejoin::space::Fork;
 use rejoin::{Options, Store};
 
@@ -31,9 +32,7 @@ struct Device {
 /// Randomness that is never the same twice.
 fn options(drawn: &mut u64, log: bool) -> Options {
     *drawn += 1;
-    let random = Mutex::new(Random::new(*drawn));
-    let entropy = move |bytes: &mut [u8]| random.lock().unwrap().fill(bytes);
-    let mut options = Options::with(Arc::new(|| NOW_MS), Arc::new(entropy));
+    let mut options = disks::drawn(*drawn);
     if !log {
         options.removal_log_bytes = 0;
     }
@@ -68,9 +67,7 @@ impl World {
         let options = options(&mut self.drawn, self.log);
         let device = &mut self.devices[at];
         device.store = None;
-        let entropy = options.entropy.clone();
-        let storage = device.disk.open(&mut |bytes| entropy(bytes)).unwrap();
-        device.store = Some(Store::on(storage, options).unwrap());
+        device.store = Some(disks::open(&device.disk, options));
     }
 
     fn store(&self, at: usize) -> &Store {

@@ -3,29 +3,22 @@
 //! that is called by then, and nothing else.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+#[path = "pair/disks.rs"]
+mod disks;
 mod pair;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
 
-use pair::{Meeting, NOW_MS, assert_sound, main_of, meet, standing};
+use disks::drawn;
+use pair::{Meeting, assert_sound, main_of, meet, standing};
 use rejoin::sim::{Disk, Image, Random};
 use rejoin::space::{Condition, ReadContext, Replacing};
-use rejoin::{Error, Options, Store, UsageError};
-
-fn options(seed: u64) -> Options {
-    let random = Mutex::new(Random::new(seed));
-    let entropy = move |bytes: &mut [u8]| random.lock().unwrap().fill(bytes);
-    let mut options = Options::with(Arc::new(|| NOW_MS), Arc::new(entropy));
-    options.brake_items = 1_000_000;
-    options
-}
+use rejoin::{Error, Store, UsageError};
 
 fn open(disk: &Disk, seed: u64) -> Store {
-    let options = options(seed);
-    let entropy = options.entropy.clone();
-    let storage = disk.open(&mut |bytes| entropy(bytes)).unwrap();
-    Store::on(storage, options).unwrap()
+    let mut options = drawn(seed);
+    options.brake_items = 1_000_000;
+    disks::open(disk, options)
 }
 
 fn new(seed: u64) -> Store {
@@ -218,7 +211,7 @@ fn what_is_restored_replaces_nothing_of_the_other_history() {
         put(&x, "x2", Replacing::Observed); // its past names x1
         put(&y, "y1", Replacing::Nothing);
         put(&y, "y2", Replacing::Nothing);
-        let mut forgets = options(seed + 3);
+        let mut forgets = drawn(seed + 3);
         forgets.removal_log_bytes = 0;
         let forgetful = Store::in_memory_with(forgets);
         let (here, there) = (new(seed + 4), new(seed + 5));

@@ -2,28 +2,18 @@
 //! replica came between. Each is a story, over several draws of names and tags.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+#[path = "pair/disks.rs"]
+mod disks;
 mod pair;
 
-use std::sync::{Arc, Mutex};
-
-use pair::{Meeting, NOW_MS, main_of};
-use rejoin::sim::{Disk, Image, Random};
+use disks::drawn;
+use pair::{Meeting, main_of};
+use rejoin::Store;
+use rejoin::sim::{Disk, Image};
 use rejoin::space::Replacing;
-use rejoin::{Options, Store};
-
-fn options(seed: u64) -> Options {
-    let random = Mutex::new(Random::new(seed));
-    Options::with(
-        Arc::new(|| NOW_MS),
-        Arc::new(move |bytes: &mut [u8]| random.lock().unwrap().fill(bytes)),
-    )
-}
 
 fn open(disk: &Disk, seed: u64) -> Store {
-    let options = options(seed);
-    let entropy = options.entropy.clone();
-    let storage = disk.open(&mut |bytes| entropy(bytes)).unwrap();
-    Store::on(storage, options).unwrap()
+    disks::open(disk, drawn(seed))
 }
 
 fn new(seed: u64) -> Store {

@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | **worlds**: replicas that run the shipped code while frames are lost, disks fail, power goes and backups come back ([the guide](crate::guide) has a page on them, with feature `sim`) | nothing lost, nothing back, no half transaction, at any step; in the end equal to an oracle | `REJOIN_WORLDS=2000 cargo test --all-features --test model` |
 //! | **broken rules**: each rule of the design broken by one line, under `--cfg rejoin_faults` | the worlds notice every one, and a story one that they hardly show | `RUSTFLAGS="--cfg rejoin_faults" cargo test --release --features sim --test faults -- --nocapture` |
-//! | **equivocation**: stores that go on under one name and one tag, as copies of a running process | both contents of an event live on, told once | `REJOIN_FORKS=20000 cargo test --features sim --test equivocation` |
+//! | **equivocation**: stores that go on under one name and one tag, as copies of a running process | both contents of an event live on, told once; what is removed stays removed | `REJOIN_FORKS=20000 cargo test --features sim --test equivocation` |
 //! | **forks**: stores copied, put back and run beside each other so that none can notice | nothing lost, nothing back, nothing counted twice, after each meeting | `REJOIN_FORKS=20000 cargo test --features sim --test forks` |
 //! | **reads kept over forks**: contexts kept and handed on between such stores | a write replaces nothing that its reader was not shown | `REJOIN_FORKS=20000 cargo test --features sim --test twin_reads` |
 //! | **laws** of each type: 14 types, 10,000 histories each, the same ones each time | merging is idempotent, commutative, associative; a delta does what the mutation did; one spelling | `cargo test --lib crdt::` |
