@@ -112,7 +112,8 @@
 //! - One event with two contents, as copies of a running process make: `tests/equivocation.rs`
 //!   has worlds of its own for it. Of applications there are no twins.
 //! - A counter is not added to where that would add up rows which another store under this name
-//!   may add up too: they would count twice, which [is not covered](super::operating).
+//!   may add up too, or replace one that is there again when a disk that lied has lost power:
+//!   they would count twice, which [is not covered](super::operating).
 //! - Peers that lie tell 18 of 25 lies here, in one world of eight, and always the same in one
 //!   name; those that take thousands of messages have tests of their own.
 //! - Threads: a replica does one thing at a time here.

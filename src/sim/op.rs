@@ -96,14 +96,12 @@ impl Op {
         }
     }
 
-    /// What is done instead where others may go on under this name, and may add up the same
-    /// rows of a counter: what these hold would count twice, which is a known gap. Rows that
-    /// were made since the store was opened here no other store can add up.
+    /// What is done instead where a counter with these own rows may not be added to.
     pub(super) fn or_removal(
         self,
         before: &[Item],
         own: ReplicaId,
-        theirs: impl Fn(Dot) -> bool,
+        may_add: impl Fn(&[Dot]) -> bool,
     ) -> Self {
         let (instead, path): (Self, Path) = match &self {
             Self::Count(_) => (Self::Delete("n"), vec![(Kind::COUNTER, Vec::new())]),
@@ -114,8 +112,7 @@ impl Op {
         };
         let rows = before.iter().filter(|item| item.path == path && item.dot.replica == own);
         let dots: Vec<Dot> = rows.map(|item| item.dot).collect();
-        let adds_up = dots.len() >= limits::COUNTER_ROWS;
-        if adds_up && dots.into_iter().any(theirs) { instead } else { self }
+        if may_add(&dots) { self } else { instead }
     }
 
     /// The key that it is about.

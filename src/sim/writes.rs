@@ -6,6 +6,7 @@ use super::replica::Unsure;
 use super::world::{World, items};
 use super::wrong::Wrong;
 use crate::causal::{Dot, Seq};
+use crate::codec::limits;
 use crate::error::Error;
 use crate::space::{Item, Keys, Space, Tx};
 
@@ -90,8 +91,16 @@ impl World<'_> {
         let (mut told, told_of) = (Vec::new(), self.story.is_told());
         let (oracle, id) = (&self.oracles[s], space.replica());
         let line = self.replicas[r].at[s].line;
-        let twins = self.config.twins;
-        let theirs = |dot| twins && lines.dot(dot).replica != line;
+        let (twins, lying_disks) = (self.config.twins, self.config.lying_disks);
+        let theirs = |dot: &Dot| lines.dot(*dot).replica != line;
+        // Others that go on under this name may add up the same rows, but not those made since
+        // the store was opened here: what these hold would count twice. So would, for a while, a
+        // row that is replaced unseen, in a store that is what it was before. Both are known gaps.
+        let may_add = |rows: &[Dot]| match lying_disks {
+            _ if !twins => true,
+            true => rows.is_empty(),
+            false => rows.len() < limits::COUNTER_ROWS || !rows.iter().any(theirs),
+        };
         let written = &mut self.written;
         let mut judge = |op: &Op, before: &[Item], after: &[Item]| {
             let is_removed = |dot| oracle.is_removed(lines.dot(dot));
@@ -120,7 +129,7 @@ impl World<'_> {
                 *written = written.wrapping_add(1);
                 let before = items!(space, op.keys());
                 before.and_then(|before| {
-                    let op = op.clone().or_removal(&before, id, theirs);
+                    let op = op.clone().or_removal(&before, id, may_add);
                     op::perform(space, &op, *written)?;
                     judge(&op, &before, &items!(space, op.keys())?);
                     Ok(())
@@ -135,7 +144,7 @@ impl World<'_> {
                         Some((key, items)) if key == op.key() => items,
                         _ => items!(tx, op.keys())?,
                     };
-                    let op = op.clone().or_removal(&before, id, theirs);
+                    let op = op.clone().or_removal(&before, id, may_add);
                     op::perform_in(tx, &op, *written)?;
                     let after = items!(tx, op.keys())?;
                     judge(&op, &before, &after);
