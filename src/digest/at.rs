@@ -261,8 +261,9 @@ impl<'a> At<'a> {
         if level <= kept.height {
             return rows::siblings(self.read, self.space, (origin, level), from, to);
         }
-        // Above the rows there is one node, the first, and it is the whole origin.
-        Ok((from == 0 && to > 0).then_some((0, kept.hash)).into_iter().collect())
+        // Above the rows there is one node, the first, and it is the whole origin. It stands
+        // before `to`: below the top of a cut's tree, the edge is never the first node.
+        Ok((from == 0).then_some((0, kept.hash)).into_iter().collect())
     }
 
     fn children(&self, origin: ReplicaId, level: u8, index: u64) -> Result<Children, StorageError> {
@@ -285,5 +286,55 @@ impl<'a> At<'a> {
             children.extend(hash.map(|hash| (position(edge), hash)));
         }
         Ok(children)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quickcheck::{QuickCheck, TestResult};
+
+    use super::super::reference;
+    use super::super::testing::{SPACE, Step, World, dot_key};
+    use super::*;
+    use crate::causal::Dot;
+    use crate::storage::{Table, Write};
+
+    #[test]
+    fn a_block_is_as_hashed_until_a_row_of_it_is_lost() {
+        fn property(steps: Vec<Step>, lost: u16) -> TestResult {
+            let mut world = World::after(&steps);
+            world.refresh();
+            let block = |dot: &Dot| (dot.replica, dot.seq.get() / 256);
+            let is_whole = |world: &World, dot: &Dot| {
+                let (origin, block) = block(dot);
+                is_as_hashed(&world.rows, SPACE, &world.vector, origin, block).unwrap()
+            };
+            assert!(world.live.keys().all(|dot| is_whole(&world, dot)));
+            let lost = usize::from(lost) % world.live.len().max(1);
+            let Some(lost) = world.live.keys().nth(lost) else { return TestResult::discard() };
+            world.rows.delete(Table::Dots, &dot_key(SPACE, *lost)).unwrap();
+            let beside = |dot: &Dot| block(dot) != block(lost);
+            TestResult::from_bool(world.live.keys().all(|dot| is_whole(&world, dot) == beside(dot)))
+        }
+        QuickCheck::new().tests(200).quickcheck(property as fn(_, _) -> _);
+    }
+
+    #[test]
+    fn a_bucket_of_more_origins_than_two_pages_is_read_whole() {
+        let first = |n: usize| {
+            let mut id = [5; 16];
+            id[8..].copy_from_slice(&(n as u64).to_be_bytes());
+            Dot::new(ReplicaId::from_bytes(id), Seq::FIRST)
+        };
+        let mut world = World::default();
+        (0..=2 * PAGE).for_each(|n| world.add(first(n)));
+        world.refresh();
+        // Without one of them the bucket is another one.
+        let cut = (1..=2 * PAGE).map(first).collect();
+        let at = (&world.rows, SPACE, &world.vector, &cut);
+        let found = root_at(at.0, at.1, at.2, at.3).unwrap();
+        assert_eq!(found, reference::root(&world.covered(&cut)));
+        let listed = children(at.0, at.1, at.2, at.3, &Node::Bucket(5)).unwrap();
+        assert_eq!(listed.len(), 2 * PAGE);
     }
 }

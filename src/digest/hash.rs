@@ -234,3 +234,23 @@ macro_rules! shown_as_hex {
 }
 
 shown_as_hex!(ItemHash, NodeHash, RootHash);
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::super::testing::dot;
+    use super::*;
+
+    #[test]
+    fn in_one_call_or_in_pieces_the_hash_of_an_item_is_that_of_the_definition() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(700).collect();
+        let fits = GATHERED_BYTES - 16 - 8 - 4;
+        for place in [0, 1, 20, fits - 1, fits, fits + 1] {
+            for payload in 0..=fits + 1 {
+                let (place, payload) = (&bytes[..place], &bytes[..payload]);
+                let wanted = reference::item(dot(1, 9), place, payload);
+                assert_eq!(ItemHash::of(dot(1, 9), place, payload), wanted);
+            }
+        }
+    }
+}

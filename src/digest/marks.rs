@@ -84,8 +84,26 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{Rows, SPACE, dot};
     use super::*;
     use crate::causal::Seq;
+
+    #[test]
+    fn what_is_noted_counts_until_it_is_saved() {
+        let mut marks = Marks::new();
+        assert!(marks.is_empty());
+        for (dot, blocks) in [(dot(1, 1), 1), (dot(1, 256), 2), (dot(1, 2), 2), (dot(2, 2), 3)] {
+            marks.changed(dot);
+            assert!(!marks.is_empty());
+            assert_eq!(marks.len(), blocks);
+        }
+        let mut rows = Rows::default();
+        marks.save(&mut rows, SPACE).unwrap();
+        assert!(marks.is_empty());
+        for limit in 1..5 {
+            assert_eq!(rows::marks(&rows, SPACE, limit).unwrap().len(), limit.min(3));
+        }
+    }
 
     /// Names of origins that all have one hash, for a hasher that is widely used and not seeded
     /// (of each word: rotate, xor, multiply): whoever keyed a map by it would compare each with all.

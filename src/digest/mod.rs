@@ -7,11 +7,12 @@
 //! so that new events change only its right edge.
 //!
 //! # The tree
-//! All numbers are big-endian. Every hash is BLAKE3 of a *tag*, an ASCII text and a zero
-//! byte, followed by what is named here.
+//! All numbers are big-endian. Every hash but the first is BLAKE3 of a *tag*, an ASCII text
+//! and a zero byte, followed by what is named here.
 //!
-//! - **Item**: tag `rejoin item 1`, origin (16 bytes), seq (8), length of the place (8),
-//!   the place, the payload; the first 16 bytes of the hash. Origin and seq are the dot.
+//! - **Item**: BLAKE3 with a key, `rejoin item hash, format 1` and six spaces, of origin (16
+//!   bytes), seq (8), length of the place (4), the place, the payload; the first 16 bytes of
+//!   the hash. Origin and seq are the dot.
 //! - **Block** *b* of an origin covers its seqs 256 *b* … 256 *b* + 255; seq 0 never occurs.
 //!   Tag `rejoin block 1`, origin (16), *b* (8), then for each live dot, ascending, the low
 //!   byte of its seq (1) and its item hash (16). A block without a live dot is absent.

@@ -9,6 +9,13 @@ fn hash(tag: &str, parts: &[Vec<u8>]) -> Vec<u8> {
     blake3::hash(&[tag.as_bytes(), &[0], &parts.concat()].concat()).as_bytes().to_vec()
 }
 
+pub(super) fn item(dot: Dot, place: &[u8], payload: &[u8]) -> ItemHash {
+    let key = format!("{:<32}", "rejoin item hash, format 1").into_bytes().try_into().unwrap();
+    let (seq, len) = (dot.seq.get().to_be_bytes(), (place.len() as u32).to_be_bytes());
+    let parts = [dot.replica.as_bytes().as_slice(), &seq, &len, place, payload].concat();
+    ItemHash::from_bytes(*blake3::keyed_hash(&key, &parts).as_bytes().first_chunk().unwrap())
+}
+
 /// The root over these live dots.
 pub(super) fn root(live: &BTreeMap<Dot, ItemHash>) -> RootHash {
     let mut buckets: BTreeMap<u8, Vec<Vec<u8>>> = BTreeMap::new();

@@ -103,6 +103,8 @@ pub(super) enum Step {
     Remove(u16),
     /// A live item gets another content.
     Rewrite(u16, u8),
+    /// The marks are saved, and wait.
+    Save,
     /// The marks are saved and worked off.
     Refresh,
 }
@@ -116,12 +118,13 @@ fn jump(n: u8) -> u64 {
 impl Arbitrary for Step {
     fn arbitrary(g: &mut Gen) -> Self {
         let (origin, jump) = (u8::arbitrary(g) % 5, u8::arbitrary(g));
-        match u8::arbitrary(g) % 12 {
+        match u8::arbitrary(g) % 13 {
             0..=4 => Self::Add { origin, jump },
             5 => Self::Skip { origin, jump },
             6 => Self::Stage { origin, jump },
             7 | 8 => Self::Remove(u16::arbitrary(g)),
             9 => Self::Rewrite(u16::arbitrary(g), u8::arbitrary(g)),
+            10 => Self::Save,
             _ => Self::Refresh,
         }
     }
@@ -218,14 +221,19 @@ impl World {
                     self.put(dot, item(dot, content));
                 }
             }
+            Step::Save => self.save(),
             Step::Refresh => {
                 self.refresh();
             }
         }
     }
 
-    pub(super) fn refresh(&mut self) -> RootHash {
+    fn save(&mut self) {
         self.marks.save(&mut self.rows, SPACE).unwrap();
+    }
+
+    pub(super) fn refresh(&mut self) -> RootHash {
+        self.save();
         refresh(&mut self.rows, SPACE, &self.vector).unwrap()
     }
 

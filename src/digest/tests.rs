@@ -83,7 +83,7 @@ fn the_root_knows_no_order_of_arrival() {
 
 #[test]
 fn at_a_cut_only_what_it_covers_counts() {
-    fn property(steps: Vec<Step>, choice: CutChoice) -> TestResult {
+    fn property(steps: Vec<Step>, choice: CutChoice) {
         let mut world = World::after(&steps);
         world.refresh();
         let cut = cut_of(&world, &choice);
@@ -91,7 +91,14 @@ fn at_a_cut_only_what_it_covers_counts() {
         let found = root_at(&world.rows, SPACE, &world.vector, &cut).unwrap();
         let mut other = World::of(&cut, &covered);
         assert_eq!(found, reference::root(&covered), "reference");
-        equal(found, other.refresh(), "root of a space of what is covered")
+        assert_eq!(found, other.refresh(), "root of a space of what is covered");
+        let mut open = vec![Node::Root];
+        while let Some(node) = open.pop() {
+            let list = |of: &World| children(&of.rows, SPACE, &of.vector, &cut, &node).unwrap();
+            let wanted = list(&other);
+            assert_eq!(list(&world), wanted, "children of {node:?}");
+            open.extend(wanted.into_iter().map(|(node, _)| node));
+        }
     }
     check(property as fn(_, _) -> _);
 }
@@ -337,6 +344,14 @@ fn rows_that_cannot_be_right_are_errors() {
     assert!(world.rows.get(Table::Digest, &root_key).unwrap().is_some());
     world.rows.put(Table::Digest, &root_key, &[1; 31]).unwrap();
     corrupt(root(&world.rows, SPACE).map(Option::unwrap));
+    let origin_key = [&SPACE.to_be_bytes()[..], &[3], origin(1).as_bytes()].concat();
+    let mut row = world.rows.get(Table::Digest, &origin_key).unwrap().unwrap();
+    let bucket = |of: &World| children(&of.rows, SPACE, &of.vector, &of.vector, &Node::Bucket(5));
+    for (height, wrong) in [(MAX_LEVEL, false), (MAX_LEVEL + 1, true)] {
+        *row.last_mut().unwrap() = height;
+        world.rows.put(Table::Digest, &origin_key, &row).unwrap();
+        assert_eq!(is_corrupt(bucket(&world)), wrong);
+    }
 }
 
 #[test]

@@ -59,5 +59,7 @@
 //! cargo mutants -f 'src/digest/*.rs' -- digest::
 //! ```
 //! Of 165 mutants of `causal` 24 do not compile, 138 are noticed (5 of them by never coming to an
-//! end), a test was missing for one, and two change nothing that can be seen.
-//! `.cargo/mutants.toml` says which may survive, and why.
+//! end), a test was missing for one, and two change nothing that can be seen. Of 318 of `digest`
+//! 47 do not compile, 253 are noticed (5 of them by never coming to an end), tests were missing
+//! for eleven, one showed a condition that nothing needed, and six change nothing that can be
+//! seen, or only what it costs. `.cargo/mutants.toml` says which may survive, and why.
