@@ -168,9 +168,10 @@ pub enum PeerError {
         /// The newest seq this replica has made.
         own: u64,
     },
-    /// The peer has this replica's id.
+    /// The peer has this replica's id and was opened with it: it is this store itself, or was
+    /// copied while it ran. One of the two must be opened anew.
     #[error(
-        "the peer has this replica's own id {replica}: one of the two stores is a copy of the other"
+        "the peer is this store, {replica}, itself, or a copy that was made while it ran; open one of the two anew"
     )]
     SameReplica {
         /// The id of both.

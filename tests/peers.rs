@@ -110,7 +110,12 @@ fn a_pipe_that_loses_repeats_or_swaps_frames() {
 
 #[test]
 fn ones_own_name() {
-    let error = refused(&[hello(1, 1)]);
+    // Of the same opening; under another one it is a copy, which is met like anybody.
+    let mut twin = Session::connect(&victim(), Scope::All, [3; 16]).unwrap();
+    let hello = twin.poll_frame(0).unwrap().unwrap();
+    let store = victim();
+    let session = Session::accept(&store, [2; 16]);
+    let error = refused_as_they_are(store, session, &[hello]);
     assert_eq!(error, PeerError::SameReplica { replica: victim().replica() });
 }
 

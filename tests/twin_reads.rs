@@ -319,12 +319,11 @@ impl World {
         device.live = now;
     }
 
-    /// As two meet that are no twins of one name.
     fn meet(&mut self, a: usize, b: usize) {
-        let (left, right) = (&self.devices[a], &self.devices[b]);
-        if a == b || left.store.replica() == right.store.replica() {
+        if a == b {
             return;
         }
+        let (left, right) = (&self.devices[a], &self.devices[b]);
         let stays = |d: &Device, value: &String| d.live.contains(value) || !d.seen.contains(value);
         let both = left.live.union(&right.live);
         let live: Values = both.filter(|v| stays(left, v) && stays(right, v)).cloned().collect();

@@ -186,3 +186,39 @@ fn who_gave_way_to_one_that_is_gone_goes_on_with_another() {
     }
     assert!(found.iter().all(|f| f.2.iter().any(Result::is_ok)), "{found:#?}");
 }
+
+/// No third one is needed: what tells them apart is when they were opened.
+#[test]
+fn two_copies_that_meet_each_other_first_become_one_history() {
+    for seed in (0..200).step_by(10) {
+        let disk = Disk::in_memory();
+        let first = open(&disk, seed);
+        add(&first, "base");
+        drop(first);
+        let image = disk.image();
+        let x = open(&disk, seed + 1);
+        let (_, y) = twin(&disk, &image, seed + 2);
+        assert_eq!(x.replica(), y.replica());
+        // Nothing was written since: they are equal.
+        whole(&x, &y).unwrap();
+        for (n, store) in [&x, &x, &y].into_iter().enumerate() {
+            main_of(store).set("all").add(&n).unwrap();
+        }
+        let mut meeting = Meeting::of(&x, &y);
+        meeting.run_on(400);
+        let reports = [meeting.left.report(), meeting.right.report()];
+        assert!(reports.iter().all(|report| report.converged()), "{reports:?}");
+        assert_eq!(reports.iter().map(|report| report.forks.len()).sum::<usize>(), 1);
+        // Both go on, under two names from now on.
+        for (n, store) in [(3, &x), (4, &y)] {
+            assert_eq!(main_of(store).set::<usize>("all").elements().unwrap().len(), 3);
+            main_of(store).set("all").add(&n).unwrap();
+            add(store, "base");
+        }
+        whole(&x, &y).unwrap();
+        for store in [&x, &y] {
+            assert_eq!(main_of(store).set::<usize>("all").elements().unwrap().len(), 5);
+            assert_eq!(count(store, "base"), 3);
+        }
+    }
+}

@@ -81,8 +81,9 @@
 //! - A process that is copied while it *runs* (one image of a machine's memory, resumed twice)
 //!   goes on in both under one tag. Where both contents of a dot live, both live on, and
 //!   [`Report::equivocations`](crate::session::Report::equivocations) (`rejoin sync`) tells once;
-//!   where one was removed, the other may go with it. A copy that meets what the other one made
-//!   refuses ([`OwnFuture`](crate::PeerError::OwnFuture)) until it is opened anew.
+//!   where one was removed, the other may go with it. A copy that meets the other one, or what
+//!   that made, refuses ([`SameReplica`](crate::PeerError::SameReplica),
+//!   [`OwnFuture`](crate::PeerError::OwnFuture)) until it is opened anew.
 //! - A counter of which two copies have each added up more than eight rows that they had in
 //!   common: what those held counts twice. And in a copy that was made while the store ran, a
 //!   counter's newest row, where nobody had seen it and it was replaced afterwards: it counts
@@ -90,8 +91,6 @@
 //! - What waits in a [recovered](crate::Store::recover) store, where copies of the damaged one
 //!   are met too: a salvaged item does not say of which copy it is, and may be taken for decided
 //!   by a vector of the other one. Look at what [waits](crate::Space::waiting) before.
-//! - Two copies that meet each other first: they refuse, with
-//!   [`SameReplica`](crate::PeerError::SameReplica). They are told apart through any third one.
 //! - Removal records of what is renamed are forgotten; the next walk finds what they said.
 //!
 //! ```

@@ -242,7 +242,8 @@ impl Session {
             return Ok(());
         };
         self.store.check_undamaged()?;
-        if replica == self.store.replica() {
+        // A copy that was opened since is another store; what both go by is found to have forked.
+        if replica == self.store.replica() && opening == self.store.opening(self.ways) {
             return Err(PeerError::SameReplica { replica }.into());
         }
         let key = match self.opener {

@@ -146,12 +146,6 @@ impl Config {
         config
     }
 
-    /// Replicas at most, before all is healed: where there are twins, one more may have to
-    /// come then, for them to meet.
-    pub(super) const fn most_replicas(&self) -> usize {
-        if self.twins { REPLICAS - 1 } else { REPLICAS }
-    }
-
     fn draw_common(random: &mut Random) -> Self {
         let on_blocks = random.below(10) == 0;
         let replicas = match on_blocks {

@@ -1,5 +1,6 @@
 //! Replicas that are copied and put back, whether they notice it or not.
 
+use super::config::REPLICAS;
 use super::damage::Damage;
 use super::replica::{AtSpace, Backup, Copied};
 use super::world::World;
@@ -55,7 +56,7 @@ impl World<'_> {
 
     /// A replica's copy goes on beside it.
     pub(super) fn clone_of(&mut self, r: usize) -> Result<(), Wrong> {
-        if self.replicas.len() >= self.config.most_replicas() {
+        if self.replicas.len() >= REPLICAS {
             return Ok(());
         }
         let Some(Backup { image, .. }) = self.replicas[r].backup.clone() else {
@@ -92,7 +93,7 @@ impl World<'_> {
     pub(super) fn twin_of(&mut self, r: usize) -> Result<(), Wrong> {
         let twins = if self.random.percent(30) { 2 } else { 1 };
         for _ in 0..twins {
-            if self.replicas.len() >= self.config.most_replicas() {
+            if self.replicas.len() >= REPLICAS {
                 return Ok(());
             }
             let Some(Backup { image, held }) = self.replicas[r].backup.clone() else {
@@ -117,18 +118,5 @@ impl World<'_> {
         for (at, held) in replica.at.iter_mut().zip(held) {
             *at = AtSpace { promised: held, ..AtSpace::of(at.id, at.line) };
         }
-    }
-
-    /// Whether two replicas go by one name: then they do not speak with each other.
-    pub(super) fn are_twins(&self, a: usize, b: usize) -> bool {
-        let name = |r: usize| self.replicas[r].store().replica();
-        self.config.twins && name(a) == name(b)
-    }
-
-    /// One of these that shares its name with none of them, where any two share one: all of
-    /// them may meet it.
-    pub(super) fn who_meets_all(&self, left: &[usize]) -> Option<Option<usize>> {
-        let twin = |a: &usize| left.iter().any(|b| a != b && self.are_twins(*a, *b));
-        left.iter().any(twin).then(|| left.iter().copied().find(|a| !twin(a)))
     }
 }

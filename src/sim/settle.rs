@@ -37,8 +37,8 @@ impl World<'_> {
             }
         }
         self.tell(|| "all is healed, and those that are left meet".to_owned());
-        let left = self.who_is_left()?;
-        let topology = self.healed(&left);
+        let left = self.living();
+        let topology = self.healed();
         let passes = topology.far(left.len()) + PASSES;
         for pass in 0.. {
             self.meet_neighbours(&left, pass)?;
@@ -53,36 +53,16 @@ impl World<'_> {
         (0..self.config.spaces).try_for_each(|s| self.check_end(s, &left))
     }
 
-    /// The replicas that meet in the end. Twins never speak with each other: where there are
-    /// any, one that is nobody's meets all others, and comes first; where none is left, one
-    /// comes.
-    fn who_is_left(&mut self) -> Result<Vec<usize>, Wrong> {
-        let mut left = self.living();
-        let Some(hub) = self.who_meets_all(&left) else { return Ok(left) };
-        if let Some(hub) = hub {
-            left.retain(|r| *r != hub);
-            left.insert(0, hub);
-            return Ok(left);
-        }
-        let hub = self.replicas.len();
-        self.tell(|| "somebody new comes, whom twins may meet".to_owned());
-        self.muted &= !(1 << hub);
-        self.join(None)?;
-        left.insert(0, hub);
-        Ok(left)
-    }
-
     /// Who meets whom in the end: where all could, one meets the others, in fewer sessions.
-    fn healed(&self, left: &[usize]) -> Topology {
+    const fn healed(&self) -> Topology {
         match self.config.topology {
             Topology::Mesh => Topology::Star,
-            _ if self.who_meets_all(left).is_some() => Topology::Star,
             other => other,
         }
     }
 
     fn meet_neighbours(&mut self, left: &[usize], pass: usize) -> Result<(), Wrong> {
-        let topology = self.healed(left);
+        let topology = self.healed();
         for a in 0..left.len() {
             for b in a + 1..left.len() {
                 if !topology.joins(a, b, left.len()) {
@@ -110,9 +90,8 @@ impl World<'_> {
 
     /// Once more, now that there is nothing to say.
     fn are_quiet(&mut self, left: &[usize]) -> Result<(), Wrong> {
-        let topology = self.healed(left);
+        let topology = self.healed();
         let neighbours = left.iter().zip(left.iter().skip(1));
-        let neighbours: Vec<_> = neighbours.filter(|(a, b)| !self.are_twins(**a, **b)).collect();
         for (a, b) in neighbours {
             // Where each message has a frame of its own, or the two never met, what is asked
             // between two of them counts as more than one round trip.

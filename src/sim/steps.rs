@@ -123,7 +123,7 @@ impl World<'_> {
             }
             Damage::Lost | Damage::Doubled | Damage::Swapped => return self.begin_session(),
             Damage::Joined => {
-                if self.replicas.len() >= self.config.most_replicas() {
+                if self.replicas.len() >= REPLICAS {
                     return Ok(());
                 }
                 self.damage(damage, || "somebody new comes".to_owned());

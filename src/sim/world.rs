@@ -173,7 +173,7 @@ impl<'a> World<'a> {
         let peers: Vec<usize> = (0..living.len())
             .filter(|b| self.config.topology.joins(at, *b, living.len()))
             .map(|b| living[b])
-            .filter(|b| self.is_there(*b) && !self.are_parted(a, *b) && !self.are_twins(a, *b))
+            .filter(|b| self.is_there(*b) && !self.are_parted(a, *b))
             .collect();
         (!peers.is_empty()).then(|| *self.random.pick(&peers))
     }
