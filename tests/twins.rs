@@ -222,3 +222,47 @@ fn two_copies_that_meet_each_other_first_become_one_history() {
         }
     }
 }
+
+/// The log of one still knew when it had removed what then gave way; under those dots stood
+/// records that its twin had sent meanwhile, ahead of the vector.
+#[test]
+fn a_log_that_is_full_drops_nothing_that_is_staged() {
+    for (seed, frames) in (0..5).flat_map(|n| (2..14).map(move |frames| (10 * n, frames))) {
+        let disk = Disk::in_memory();
+        let base = open(&disk, seed);
+        for n in 0..4_usize {
+            main_of(&base).set("all").add(&n).unwrap();
+        }
+        drop(base);
+        let image = disk.image();
+        let mut options = drawn(seed + 1);
+        options.removal_log_bytes = 400;
+        let b = disks::open(&disk, options);
+        let (_, c) = twin(&disk, &image, seed + 2);
+        for store in [&b, &c] {
+            for n in 0..4_usize {
+                main_of(store).set("all").remove(&n).unwrap();
+            }
+        }
+        for n in 0..3 {
+            main_of(&c).put([n], vec![0; 200_000], Replacing::Nothing).unwrap();
+        }
+        for n in 4..10_usize {
+            main_of(&b).set("all").add(&n).unwrap();
+        }
+        cut_at_rename(&c, &b);
+        let mut meeting = Meeting::of(&c, &b);
+        meeting.run_on(frames);
+        meeting.left.close();
+        meeting.right.close();
+        for n in 10..50_usize {
+            main_of(&b).set("all").add(&n).unwrap();
+            main_of(&b).set("all").remove(&n).unwrap();
+        }
+        whole(&b, &c).unwrap();
+        for store in [&b, &c] {
+            assert!(store.check().unwrap().is_sound());
+            assert_eq!(main_of(store).status().unwrap().items, 9);
+        }
+    }
+}

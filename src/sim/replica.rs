@@ -76,6 +76,8 @@ pub(super) struct AtSpace {
     /// What was acknowledged as lasting, and what a session that came to its end said to be
     /// here.
     pub(super) promised: VersionVector,
+    /// What it showed when such a session came to its end: all of that is on disk.
+    pub(super) lasting: Seen,
     /// A transaction that failed: it is there after opening, or it is not.
     pub(super) unsure: Option<Unsure>,
     /// What is known of peers' claims.
@@ -94,6 +96,7 @@ impl AtSpace {
             commit: 0,
             made: Seq::ZERO,
             promised: VersionVector::new(),
+            lasting: Seen::default(),
             unsure: None,
             claimed: Claimed::default(),
         }
@@ -305,7 +308,9 @@ impl World<'_> {
         for s in 0..self.config.spaces {
             let vector = self.replicas[r].space(s).vector();
             let vector = vector.map_err(|e| Wrong::at(r, "a vector", e))?;
-            self.replicas[r].at[s].promised = self.lines(r, s)?.vector(&vector).into_owned();
+            let promised = self.lines(r, s)?.vector(&vector).into_owned();
+            let at = &mut self.replicas[r].at[s];
+            (at.promised, at.lasting) = (promised, at.seen.clone());
         }
         Ok(())
     }
@@ -402,19 +407,12 @@ impl World<'_> {
         if self.is_exact() && !self.config.twins {
             return;
         }
-        let is_sure = |q: &usize| {
-            let (busy, other) = (self.links.iter().any(|link| link.ends.contains(q)), *q != r);
-            other && !busy && self.replicas[*q].alive && !self.replicas[*q].stuck
-        };
-        let left = (0..self.replicas.len()).filter(|q| !self.is_muted(*q)).filter(is_sure);
-        let left: Vec<usize> = left.collect();
+        let mut left = self.living();
+        left.retain(|q| *q != r);
         for (s, oracle) in self.oracles.iter().enumerate() {
-            let known = |dot: Dot| {
-                left.iter().map(|q| &self.replicas[*q].at[s]).any(|at| {
-                    let lasts = |by| at.promised.contains(by);
-                    lasts(dot) && !at.seen.showed(dot) && oracle.removers(dot).any(lasts)
-                })
-            };
+            let lasting = left.iter().map(|q| &self.replicas[*q].at[s].lasting);
+            let known =
+                |dot| lasting.clone().any(|at| at.vector().contains(dot) && !at.showed(dot));
             self.forgiven[s].extend(oracle.removed().filter(|dot| !known(*dot)));
         }
     }
