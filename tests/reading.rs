@@ -63,3 +63,17 @@ fn what_is_printed_tells_the_place_and_no_value() {
     assert!(said.contains("main") && said.contains("Tx"), "{said}");
     assert!(!said.contains("secret"), "{said}");
 }
+
+/// What was removed where removing wins leaves a row, which is no element.
+#[test]
+fn a_set_of_nothing_but_removals_is_empty() {
+    let space = main_of(&store(1));
+    let guests = space.rw_set::<String>("guests");
+    assert!(guests.is_empty().unwrap());
+    guests.add(&"Ada".to_owned()).unwrap();
+    guests.remove(&"Bob".to_owned()).unwrap();
+    assert!(!guests.is_empty().unwrap());
+    guests.remove(&"Ada".to_owned()).unwrap();
+    assert!(guests.is_empty().unwrap());
+    assert_eq!((guests.len().unwrap(), space.status().unwrap().items), (0, 2));
+}

@@ -405,3 +405,58 @@ fn what_waits_is_saved_with_the_rest() {
     let waiting = again.space("other").unwrap().waiting().unwrap();
     assert_eq!(again.adopt().unwrap(), waiting);
 }
+
+/// Of a store of which nothing is lost, what peers took away can be had back as before, and who
+/// was away hears of removals by their records, without a walk.
+#[test]
+fn trash_and_removal_records_come_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mut forgets = options(2);
+    forgets.removal_log_bytes = 0;
+    let (peer, away) = (Store::in_memory_with(forgets), store(3));
+    let old = Store::open_with(at("old"), options(1)).unwrap();
+    let space = main_of(&old);
+    space.write(|tx| (0..40).try_for_each(|n| tx.set("names").add(&n))).unwrap();
+    space.put("note", "value", None).unwrap();
+    space.counter("visits").add(3).unwrap();
+    meet(&old, &peer);
+    main_of(&peer).delete("note").unwrap();
+    meet(&old, &peer);
+    meet(&old, &away);
+    space.set("names").remove(&7).unwrap();
+    space.delete("visits").unwrap();
+    let kept = |space: &Space| {
+        let status = space.status().unwrap();
+        (
+            status.root,
+            status.items,
+            status.removal_log_bytes,
+            status.trash_items,
+            status.trash_bytes,
+        )
+    };
+    let before = kept(&space);
+    assert!(before.2 > 0 && before.3 == 1, "{before:?}");
+    drop((space, old));
+
+    let report = Store::recover_telling(at("old"), at("new"), &options(9), |_| {}).unwrap();
+    assert!(report.incomplete.is_empty(), "{report:?}");
+    let new = Store::open_with(at("new"), options(9)).unwrap();
+    assert_eq!(kept(&main_of(&new)), before);
+    assert!(new.check().unwrap().is_sound());
+    let report = meet(&new, &away);
+    assert_eq!((report.removals_sent, report.repaired), (2, 0));
+    assert_eq!(main_of(&away).set::<i32>("names").len().unwrap(), 39);
+    assert_eq!(main_of(&away).counter("visits").get().unwrap(), 0);
+    assert_eq!(main_of(&new).trash().restore(|_| true).unwrap().written, 1);
+    assert_eq!(value_of(&main_of(&new), "note"), ["value"]);
+    // The records have their age: where there is no room, they go.
+    drop(new);
+    let mut forgets = options(9);
+    forgets.removal_log_bytes = 0;
+    let new = Store::open_with(at("new"), forgets).unwrap();
+    main_of(&new).put("key", "value", None).unwrap();
+    assert_eq!(main_of(&new).status().unwrap().removal_log_bytes, 0);
+    assert!(new.check().unwrap().is_sound());
+}

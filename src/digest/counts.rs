@@ -76,9 +76,9 @@ pub fn check_counts(
 
 #[cfg(test)]
 mod tests {
-    use quickcheck::{QuickCheck, TestResult};
+    use quickcheck::TestResult;
 
-    use super::super::testing::{SPACE, Step, World, dot_key};
+    use super::super::testing::{SPACE, Step, World, check, dot_key};
     use super::super::{live_hashes, refresh};
     use super::*;
     use crate::storage::{Table, Write};
@@ -146,6 +146,6 @@ mod tests {
             assert!(is_corrupt(check_counts_of(&world, Seq::FIRST, pass)));
             TestResult::from_bool(whole.refresh() == whole.reference())
         }
-        QuickCheck::new().tests(200).quickcheck(property as fn(_, _, _, _) -> _);
+        check(property as fn(_, _, _, _) -> _);
     }
 }

@@ -458,7 +458,10 @@ pub(super) fn buckets(read: &dyn Read, space: u32) -> Result<Vec<(u8, NodeHash)>
     let mut found = Vec::new();
     let (from, to) = (key(space, BUCKETS, &[]), key(space, BUCKETS + 1, &[]));
     each(read, Table::Digest, &from, &to, &mut |key, value| {
-        found.push((key.last().copied().unwrap_or_default(), hash_of(key, value)?));
+        let Some([bucket]) = key.get(from.len()..) else {
+            return Err(corrupt(Table::Digest, key, "no bucket's row"));
+        };
+        found.push((*bucket, hash_of(key, value)?));
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)

@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use quickcheck::{Arbitrary, Gen};
+use quickcheck::{Arbitrary, Gen, QuickCheck, Testable};
 
 use super::{ItemHash, Marks, RootHash, reference, refresh};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::storage::{KeyRange, Order, Read, StorageError, Table, Visit, Write};
+
+/// Draws cases; an interpreter takes a thousand times as long for each, and gets few.
+pub(super) fn check(property: impl Testable) {
+    QuickCheck::new().tests(if cfg!(miri) { 2 } else { 200 }).quickcheck(property);
+}
 
 /// Tables in memory, without transactions.
 #[derive(Clone, Default)]

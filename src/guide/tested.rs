@@ -28,7 +28,7 @@
 //! | **formats**: golden bytes of frames, rows, places and a whole store | they are read for ever | `cargo test --all-features --test vectors --test frames` |
 //! | **cost** of a session, shape by shape | a dearer one is a red diff | `cargo test --all-features --test cost` |
 //! | **WebAssembly**: 200 histories played by node and natively | equal roots, frames and values, to the byte | `.ci/run`, step *the same roots in WebAssembly*; `REJOIN_WASM_SEEDS` for more |
-//! | **undefined behaviour**: `causal`, `codec` and `crdt` in Miri | none, in what this crate and what it calls there does | `.ci/run`, step *undefined behaviour*, with nightly and Miri |
+//! | **undefined behaviour**: `causal`, `codec`, `crdt` and `digest` in Miri | none, in what this crate and what it calls there does | `.ci/run`, step *undefined behaviour*, with nightly and Miri |
 //! | **the house**: who uses whom, how long a file is, no map of hashes, nothing left for later | | `cargo test --test tidy` |
 //!
 //! And these, which take hours:

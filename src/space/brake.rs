@@ -399,3 +399,28 @@ impl Space {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::Store;
+    use crate::space::tests::replica;
+
+    /// Whoever makes up names of peers must not make a space forget what it holds back.
+    #[test]
+    fn of_many_peers_those_of_which_something_is_held_are_remembered() {
+        let space = Store::in_memory().space("main").unwrap();
+        space.put("key", "value", None).unwrap();
+        space.account(replica(200), |account| account.held = [7, 0, 9]).unwrap();
+        let most = limits::BASES as u8;
+        for n in 0..=most {
+            space.account(replica(n), |account| account.hours = vec![(n.into(), 1)]).unwrap();
+        }
+        let snapshot = space.snapshot().unwrap();
+        let all = Account::all(&*snapshot.rows, snapshot.space.unwrap()).unwrap();
+        let peers: Vec<_> = all.iter().map(|(peer, _)| *peer).collect();
+        let newest = (2..=most).chain([200]).map(replica);
+        assert_eq!(peers, newest.collect::<Vec<_>>());
+        assert_eq!(space.held().unwrap().len(), 1);
+    }
+}

@@ -1,5 +1,7 @@
 //! Golden bytes of rows and chunks, and what their decoders make of damaged ones.
 
+mod staging;
+
 use super::chunk::{Chunk, Claim, Event, Last};
 use super::rows::*;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};

@@ -1,0 +1,68 @@
+//! What is refused of a delta, and what is taken back of one.
+
+use super::{dot, item, replica, under, vector};
+use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
+use crate::codec::{Kind, limits};
+use crate::error::{Error, PeerError};
+use crate::space::chunk::{Chunk, Last};
+use crate::space::staging::{Incoming, Taken};
+use crate::space::{MassRemoval, Space, Store};
+
+fn incoming(space: &Space, peer: u8) -> (Incoming, VersionVector) {
+    let names = (replica(peer), replica(peer + 100));
+    Incoming::open(space, space.generation(), names).unwrap()
+}
+
+fn take(incoming: &mut Incoming, chunk: &Chunk) -> Result<Taken, Error> {
+    let nothing = VersionVector::new();
+    incoming.take(chunk, &nothing, (&nothing, MassRemoval::default()), 0)
+}
+
+/// An element of an origin's event, as a chunk that is not the last of its delta.
+fn element(origin: u8, seq: u64) -> Chunk {
+    let place = under("cart", &[(Kind::SET, b"apple")]);
+    let upto = vector(&[(origin, seq)]);
+    Chunk { events: vec![(dot(origin, seq), item(&place, &[], b""))], upto, last: None }
+}
+
+/// Told on, a vector of more replicas would be refused by everybody: nobody could meet this
+/// replica any more.
+#[test]
+fn a_delta_that_leads_to_more_replicas_than_may_be_told_is_refused() {
+    let store = Store::in_memory();
+    let space = store.space("main").unwrap();
+    space.put("key", "value", None).unwrap();
+    let before = space.status().unwrap();
+    let name = |n: usize| ReplicaId::from_bytes((n as u128).to_be_bytes());
+    let many: VersionVector =
+        (0..limits::VECTOR_REPLICAS).map(|n| Dot::new(name(n), Seq::FIRST)).collect();
+    assert_eq!(many.len(), limits::VECTOR_REPLICAS); // of itself it may be told
+    let last = Some(Last { vector: many, ..Last::default() });
+    let refused = take(&mut incoming(&space, 9).0, &Chunk { last, ..Chunk::default() });
+    assert!(matches!(refused, Err(Error::Peer(PeerError::Protocol { .. }))), "{refused:?}");
+    assert_eq!(space.status().unwrap(), before);
+}
+
+/// Who goes on behind what it had staged here goes on behind nothing once that was taken back;
+/// what another peer has staged stays.
+#[test]
+fn only_what_this_peer_has_staged_is_taken_back() {
+    let store = Store::in_memory();
+    let space = store.space("main").unwrap();
+    let mut cut = incoming(&space, 1).0;
+    assert_eq!(take(&mut cut, &element(5, 3)).unwrap(), Taken::Staged);
+    drop(cut);
+    let staged = || (space.status().unwrap().staged, incoming(&space, 1).1);
+    space.forget_staged(space.generation(), replica(102)).unwrap();
+    assert_eq!(staged(), (1, vector(&[(5, 3)])));
+
+    let mut resumed = incoming(&space, 1).0;
+    space.forget_staged(space.generation(), replica(101)).unwrap();
+    assert_eq!(staged(), (0, vector(&[])));
+    assert!(store.check().unwrap().is_sound());
+    // Nor does the session that had its place bring an end without its beginning.
+    let last = Some(Last { vector: vector(&[(5, 4)]), ..Last::default() });
+    let end = Chunk { upto: vector(&[(5, 4)]), last, ..Chunk::default() };
+    assert_eq!(take(&mut resumed, &end).unwrap(), Taken::Displaced);
+    assert!(space.vector().unwrap().is_empty());
+}

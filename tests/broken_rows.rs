@@ -1,0 +1,385 @@
+//! A row that cannot be right is an error that names it. It is never taken for one that is not
+//! there, what fails on it has changed nothing, and no other replica loses anything by it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+mod pair;
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use pair::{Meeting, assert_sound, items, main_of, meet, options};
+use rejoin::causal::{Dot, ReplicaId};
+use rejoin::session::{Scope, Session};
+use rejoin::space::{Keys, MassRemoval, Replacing};
+use rejoin::storage::{
+    Durability, KeyRange, MemoryStorage, Order, Storage, StorageError, Table, Verdict,
+};
+use rejoin::{Error, Options, Space, Store};
+
+type Row = (Table, Vec<u8>, Vec<u8>);
+
+fn rows_of(storage: &MemoryStorage) -> Vec<Row> {
+    let (mut rows, all) = (Vec::new(), KeyRange { from: &[], to: None });
+    let read = storage.read().unwrap();
+    for table in Table::ALL {
+        read.scan(table, all, Order::Ascending, &mut |key, value| {
+            rows.push((table, key.to_vec(), value.to_vec()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    }
+    rows
+}
+
+/// Tables of their own with these rows.
+fn tables_of(name: u8, rows: &[Row]) -> MemoryStorage {
+    let storage = MemoryStorage::new(ReplicaId::from_bytes([name; 16]));
+    let fill = storage.write(Durability::Immediate, &mut |to| {
+        rows.iter().try_for_each(|(table, key, value)| to.put(*table, key, value))?;
+        Ok(Verdict::Commit)
+    });
+    fill.unwrap();
+    storage
+}
+
+/// The options of each store, the same ones at each opening.
+fn options_of(name: u8) -> Options {
+    let mut options = options(name);
+    match name {
+        1 => options.brake_items = 3,
+        2 => options.removal_log_bytes = 0, // forgets at once what it removed
+        _ => {}
+    }
+    options
+}
+
+fn open(name: u8, storage: &MemoryStorage) -> Result<Store, Error> {
+    Store::on(Box::new(storage.clone()), options_of(name))
+}
+
+/// A store that has rows in every table, and others that meet it.
+struct World {
+    here: Vec<Row>,
+    others: Vec<Other>,
+}
+
+struct Other {
+    name: u8,
+    rows: Vec<Row>,
+    /// What an honest session takes away from it.
+    lost: BTreeSet<Dot>,
+}
+
+fn write_everything(main: &Space) {
+    main.write(|tx| {
+        tx.put("note", "one", None)?;
+        tx.put("note", "two", Replacing::Nothing)?;
+        tx.register("title").set(&"Notes".to_owned())?;
+        tx.mv_register("both").set(&"x".to_owned())?;
+        tx.counter("visits").add(5)?;
+        (0..12).try_for_each(|n| tx.set("cart").add(&n))?;
+        tx.rw_set("guests").add(&"Ada".to_owned())?;
+        tx.flag("done").enable()?;
+        tx.dw_flag("sure").enable()?;
+        tx.map::<String>("user").counter(&"logins".to_owned())?.add(3)?;
+        tx.map::<String>("user").register(&"name".to_owned())?.set(&"Ada")
+    })
+    .unwrap();
+}
+
+impl World {
+    fn new() -> Self {
+        let storages: Vec<_> = (1..=5).map(|name| tables_of(name, &[])).collect();
+        let stores = (1..).zip(&storages).map(|(name, s)| open(name, s).unwrap());
+        let [here, peer, third, fourth, _newcomer] = stores.collect::<Vec<_>>().try_into().unwrap();
+        let main = main_of(&here);
+        write_everything(&main);
+        meet(&here, &peer);
+        // Items with a past, at both; one goes to the trash here.
+        let note = main_of(&peer).get("note").unwrap();
+        main_of(&peer).put("note", "three", note.context()).unwrap();
+        main_of(&peer).delete("title").unwrap();
+        main.counter("visits").add(2).unwrap();
+        meet(&here, &peer);
+        // So many origins that vectors are told by what they have in common.
+        (6..11).for_each(|name| {
+            let other = Store::in_memory_with(options(name));
+            main_of(&other).put([name], "value", None).unwrap();
+            meet(&here, &other);
+        });
+        // A name used up, and a meeting that counts since.
+        here.space("gone").unwrap().put("key", "value", None).unwrap();
+        here.drop_space("gone").unwrap();
+        meet(&here, &fourth);
+        // More is claimed than is believed.
+        (5..12).for_each(|n| assert!(main_of(&peer).set("cart").remove(&n).unwrap()));
+        assert!(Meeting::of(&here, &peer).run(usize::MAX).is_some());
+        // Half of a delta.
+        for key in ["first", "second", "third"] {
+            main_of(&third).put(key, vec![0; 200_000], None).unwrap();
+        }
+        let mut cut = Meeting::of(&third, &here);
+        while main.status().unwrap().staged == 0 {
+            assert!(!cut.run_on(1));
+        }
+        cut.left.close();
+        cut.right.close();
+        // What nobody else has seen: records of both kinds, and a block that waits to be hashed.
+        main.root().unwrap();
+        main.set("cart").remove(&0).unwrap();
+        main.delete("user").unwrap();
+        main.put("newest", "one", None).unwrap();
+
+        let status = main.status().unwrap();
+        assert!(status.staged > 0 && status.trash_items > 0 && status.removal_log_bytes > 0);
+        assert_eq!(status.held.len(), 1);
+        assert_sound(&here);
+        let mut all: Vec<_> = storages.iter().map(rows_of).collect();
+        let others = all.split_off(1);
+        let mut here = all.remove(0);
+        here.push(salvaged(&here));
+        let others = (2..).zip(others).map(|(name, rows)| {
+            let (store, there) =
+                (open(1, &tables_of(1, &here)), open(name, &tables_of(name, &rows)));
+            let (store, there) = (store.unwrap(), there.unwrap());
+            let before = living(&there);
+            session(&store, &there, true).unwrap();
+            Other { name, rows, lost: before.difference(&living(&there)).copied().collect() }
+        });
+        Self { others: others.collect(), here }
+    }
+
+    /// Tries all that can be done with these rows; by what it was noticed that they are not right.
+    fn with(&self, rows: Vec<Row>) -> Vec<String> {
+        let mut broken = Broken { world: self, rows, noticed_by: Vec::new() };
+        broken.try_all();
+        broken.noticed_by
+    }
+}
+
+/// Something salvaged, as a recovered store has it: 0, the place with its length, the item.
+fn salvaged(rows: &[Row]) -> Row {
+    let (_, key, item) = rows.iter().find(|(table, ..)| *table == Table::Items).unwrap();
+    let (space, rest) = key.split_at(4);
+    let (place, _) = rest.split_at(rest.len() - 24);
+    let key = [b"salvaged/".as_slice(), space, &[99; 16], &[0, 0, 0, 0, 0, 0, 0, 1]].concat();
+    (Table::Meta, key, [&[0, place.len() as u8], place, item].concat())
+}
+
+/// What one replica may do alone, each in one transaction.
+type Work = fn(&Space) -> Result<(), Error>;
+
+const READS: [(&str, Work); 14] = [
+    ("status", |s| s.status().map(drop)),
+    ("root", |s| s.root().map(drop)),
+    ("items", |s| s.for_each_item(Keys::all(), |_| ControlFlow::Continue(()))),
+    ("keys", |s| s.keys(Keys::all()).map(drop)),
+    ("value", |s| s.get("note").map(drop)),
+    ("register", |s| s.mv_register::<String>("both").get().map(drop)),
+    ("counter", |s| s.counter("visits").get().map(drop)),
+    ("set", |s| s.set::<i32>("cart").elements().map(drop)),
+    ("set in which removing wins", |s| s.rw_set::<String>("guests").elements().map(drop)),
+    ("flags", |s| s.flag("done").get().and(s.dw_flag("sure").get()).map(drop)),
+    ("map", |s| s.map::<String>("user").fields().map(drop)),
+    ("held", |s| s.held().map(drop)),
+    ("trash", |s| s.trash().for_each(0, |_| ControlFlow::Continue(()))),
+    ("waiting", |s| s.waiting().map(drop)),
+];
+
+const WRITES: [(&str, Work); 12] = [
+    ("put", |s| s.put("note", "new", None)),
+    ("set register", |s| s.register("title").set(&"New".to_owned())),
+    ("set multi-value register", |s| s.mv_register("both").set(&"y".to_owned())),
+    ("count", |s| s.counter("visits").add(1)),
+    ("add", |s| s.set("cart").add(&77)),
+    ("remove", |s| s.set("cart").remove(&3).map(drop)),
+    ("remove where removing wins", |s| s.rw_set("guests").remove(&"Ada".to_owned())),
+    ("disable", |s| s.flag("done").disable()),
+    ("delete", |s| s.delete("cart").map(drop)),
+    ("restore", |s| s.trash().restore(|_| true).map(drop)),
+    ("empty", |s| s.trash().empty().map(drop)),
+    ("decide", |s| s.decide(ReplicaId::from_bytes([2; 16]), MassRemoval::Keep)),
+];
+
+type WorkOnAll = fn(&Store) -> Result<(), Error>;
+
+/// What is done with a whole store, in as many transactions as it takes.
+const WHOLE: [(&str, WorkOnAll); 4] = [
+    ("drop", |s| s.drop_space("main").map(drop)),
+    ("compact", Store::compact),
+    ("write to another space", |s| s.space("gone")?.put("key", "value", None)),
+    ("adopt", |s| s.adopt().map(drop)),
+];
+
+/// A session to its end; how the first failed, if it did.
+fn session(here: &Store, there: &Store, connects: bool) -> Result<(), Error> {
+    let (a, b) = if connects { (here, there) } else { (there, here) };
+    let left = Session::connect(a, Scope::All, pair::nonce());
+    let left = if connects { left? } else { left.unwrap() };
+    let mut sides = [left, Session::accept(b, pair::nonce())];
+    let (mine, mut failed, mut moved) = (usize::from(!connects), Ok(()), true);
+    while moved {
+        moved = false;
+        for from in 0..2 {
+            let frame = sides[from].poll_frame(0).or_else(|error| {
+                assert_eq!(from, mine, "{error}");
+                failed = Err(error);
+                sides[from].poll_frame(0)
+            });
+            let Some(frame) = frame.unwrap() else { continue };
+            moved = true;
+            if let Err(error) = sides[1 - from].handle_frame(0, &frame)
+                && from != mine
+                && failed.is_ok()
+            {
+                failed = Err(error);
+            }
+        }
+    }
+    failed
+}
+
+/// The dots of what lives at a replica.
+fn living(store: &Store) -> BTreeSet<Dot> {
+    items(&main_of(store)).into_iter().map(|item| item.dot).collect()
+}
+
+fn says_so(error: &Error) -> bool {
+    matches!(error, Error::Storage(StorageError::Corrupt { .. } | StorageError::Damaged { .. }))
+}
+
+/// What cannot be made again: all but hashes, and what was found wrong.
+fn kept(storage: &MemoryStorage) -> Vec<Row> {
+    let mut rows = rows_of(storage);
+    rows.retain(|(table, ..)| !matches!(table, Table::Digest | Table::Meta | Table::Spaces));
+    rows
+}
+
+/// A store of which one row is not what it must be.
+struct Broken<'a> {
+    world: &'a World,
+    rows: Vec<Row>,
+    noticed_by: Vec<String>,
+}
+
+impl Broken<'_> {
+    fn fresh(&self) -> MemoryStorage {
+        tables_of(1, &self.rows)
+    }
+
+    fn store(&self) -> Store {
+        open(1, &self.fresh()).unwrap()
+    }
+
+    /// Notes what failed; whether it did.
+    fn look(&mut self, what: &str, done: &Result<(), Error>) -> bool {
+        if let Err(error) = done {
+            assert!(says_so(error), "{what}: {error}");
+            self.noticed_by.push(what.to_owned());
+        }
+        done.is_err()
+    }
+
+    /// Tries all that can be done with the store, each on rows of its own.
+    fn try_all(&mut self) {
+        if let Err(error) = open(1, &self.fresh()) {
+            self.look("open", &Err(error));
+            return;
+        }
+        for (what, work) in READS.into_iter().chain(WRITES) {
+            let storage = self.fresh();
+            let before = kept(&storage);
+            let done = open(1, &storage).unwrap().space("main").and_then(|space| work(&space));
+            if self.look(what, &done) {
+                assert!(kept(&storage) == before, "{what} failed and changed something");
+            }
+        }
+        for (what, work) in WHOLE {
+            let done = work(&self.store());
+            self.look(what, &done);
+        }
+        let mut forgets = options_of(1);
+        forgets.removal_log_bytes = 0;
+        let store = Store::on(Box::new(self.fresh()), forgets).unwrap();
+        let done = store.space("main").and_then(|space| space.put("key", "value", None));
+        self.look("trim the log", &done);
+        for other in &self.world.others {
+            [true, false].into_iter().for_each(|connects| self.meet(other, connects));
+        }
+        let store = self.store();
+        let report = store.check().unwrap();
+        assert_eq!(report.is_sound(), store.damage().unwrap().is_none());
+        if !report.is_sound() {
+            self.noticed_by.push("check".to_owned());
+        }
+    }
+
+    fn meet(&mut self, other: &Other, connects: bool) {
+        let there = open(other.name, &tables_of(other.name, &other.rows)).unwrap();
+        let before = living(&there);
+        let done = session(&self.store(), &there, connects);
+        self.look("session", &done);
+        let gone: BTreeSet<_> = before.difference(&living(&there)).copied().collect();
+        assert!(gone.is_subset(&other.lost), "{} lost {gone:?}", other.name);
+    }
+}
+
+/// What may be cut without anybody's noticing. Nobody reads the commits yet; a vector in common
+/// is only asked for by those who have it, and a shorter payload of what was salvaged is one too.
+fn may_pass(table: Table, key: &[u8], len: usize) -> bool {
+    match table {
+        Table::Commits => true,
+        Table::Bases => key[4] == 0,
+        Table::Meta => key.starts_with(b"salvaged/") && len > 1,
+        _ => false,
+    }
+}
+
+#[test]
+fn a_row_cut_short_is_an_error_and_deletes_nothing() {
+    let world = World::new();
+    assert!(world.with(world.here.clone()).is_empty(), "nothing is wrong yet");
+    for (n, (table, key, value)) in world.here.iter().enumerate() {
+        for len in BTreeSet::from([0, 1, value.len().saturating_sub(1)]) {
+            if len >= value.len() {
+                continue;
+            }
+            let mut rows = world.here.clone();
+            rows[n].2.truncate(len);
+            let noticed = !world.with(rows).is_empty();
+            let what = || format!("{table:?} {}, {len} bytes", key.escape_ascii());
+            assert!(noticed || may_pass(*table, key, len), "{}", what());
+        }
+    }
+}
+
+/// A row under the beginning of another one's key, where none has its place.
+#[test]
+fn a_row_under_a_key_cut_short_deletes_nothing() {
+    let world = World::new();
+    let begin = |row: &Row| (row.0, row.1[..5.min(row.1.len())].to_vec(), row.2.clone());
+    let mut strange: Vec<Row> = world.here.iter().map(begin).collect();
+    strange.dedup_by(|a, b| (a.0, &a.1) == (b.0, &b.1));
+    strange.retain(|row| world.here.iter().all(|(table, key, _)| (*table, key) != (row.0, &row.1)));
+    for row in strange {
+        let noticed = !world.with(world.here.iter().chain([&row]).cloned().collect()).is_empty();
+        let counted = matches!(row.0, Table::Items | Table::Dots | Table::Removals);
+        assert!(noticed || !counted, "{:?} {}", row.0, row.1.escape_ascii());
+    }
+}
+
+/// A row of an item, of its dot or of the digest, or what is remembered of others, is not there
+/// at all. Of some nobody can tell, but nobody else loses anything.
+#[test]
+fn a_row_that_is_gone_deletes_nothing_elsewhere() {
+    let world = World::new();
+    for n in 0..world.here.len() {
+        let mut rows = world.here.clone();
+        let (table, key, _) = rows.remove(n);
+        let counted = matches!(table, Table::Items | Table::Dots);
+        if counted || matches!(table, Table::Digest | Table::Bases | Table::Trash) {
+            let noticed = !world.with(rows).is_empty();
+            assert!(noticed || !counted, "{table:?} {}", key.escape_ascii());
+        }
+    }
+}
