@@ -6,6 +6,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::{Bytes, Element, Name};
 
+/// The space of those who name none.
+pub(crate) const DEFAULT_SPACE: &str = "main";
+
 /// A durable, replicated store of conflict-free values: every replica accepts every write,
 /// and replicas that meet exchange only what the other lacks.
 ///
@@ -29,7 +32,7 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) store: Option<PathBuf>,
     /// The space in the store.
-    #[arg(long, global = true, value_name = "NAME", default_value = "main")]
+    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_SPACE)]
     pub(crate) space: Name,
     /// Prints JSON.
     #[arg(long, global = true)]

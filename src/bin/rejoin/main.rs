@@ -9,6 +9,7 @@ mod lines;
 mod out;
 mod progress;
 mod recover;
+mod report;
 mod resolve;
 mod serve;
 mod spaces;
