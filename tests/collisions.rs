@@ -9,6 +9,7 @@
 mod pair;
 
 use std::fs;
+use std::io::Write as _;
 
 use pair::{main_of, meet, store};
 use rejoin::causal::ReplicaId;
@@ -73,7 +74,12 @@ fn compare(what: &str, count: u64, work: impl Fn(&[[u8; 16]])) {
         Some(on_cpu_ns()? - from?)
     };
     let (scattered, colliding) = (timed(&scattered(count)), timed(&colliding(count)));
-    let Some((scattered, colliding)) = scattered.zip(colliding) else { return };
+    let Some((scattered, colliding)) = scattered.zip(colliding) else {
+        // Past the harness, which shows nothing of what a test prints that passes.
+        let why = "the system does not tell how long a thread was on a processor";
+        let _ = writeln!(std::io::stderr(), "SKIPPED: the times of {what} of one hash: {why}");
+        return;
+    };
     println!("{what}: {} ms, others {} ms", colliding / 1_000_000, scattered / 1_000_000);
     assert!(colliding <= TIMES * scattered + BESIDE_NS, "{what}: {colliding} ns, {scattered} ns");
 }

@@ -65,13 +65,16 @@
 //! | a copy made while the store was open, or after a crash, put back in place | **no** |
 //! | an image, a snapshot of a machine, a container started again from one state | **no** |
 //!
-//! For the last three set [`Options::fresh_id`](crate::Options::fresh_id), which costs an
-//! entry in the version vectors at each opening, or remove `FILE.id` when you restore. There
+//! For the last three set [`Options::fresh_id`](crate::Options::fresh_id), or give `rejoin`
+//! `--fresh-id` with each command that opens the store (`rejoin --store FILE --fresh-id serve` is
+//! what an image or a container starts), which costs an entry in the version vectors at each
+//! opening that writes; or remove `FILE.id` when you restore. There
 //! is a second net for those who do not: each opening tags what it writes, so that the first
 //! session with a peer, its own or another copy's, finds [two histories under one
 //! name](super::sync). One of them goes on under another name, on all replicas that hold it;
 //! nothing of either is lost, nothing deleted comes back, and
-//! [`Report::forks`](crate::session::Report::forks) (`rejoin sync`) tells once. It costs a pass
+//! [`Report::forks`](crate::session::Report::forks) (`rejoin sync`, the log of `rejoin serve`) tells
+//! once. It costs a pass
 //! over the dots of the space at each replica that holds what gives way. A [read
 //! context](crate::space::ReadContext) that is kept meanwhile stays good: it is read as what its
 //! events are called by then. One of the other history, where that was not met yet, is refused
@@ -80,7 +83,8 @@
 //! Not covered, and a reason to set `fresh_id` where it may happen:
 //! - A process that is copied while it *runs* (one image of a machine's memory, resumed twice)
 //!   goes on in both under one tag. Where both contents of a dot live, both live on, and
-//!   [`Report::equivocations`](crate::session::Report::equivocations) (`rejoin sync`) tells once;
+//!   [`Report::equivocations`](crate::session::Report::equivocations) (`rejoin sync`, the log of
+//!   `rejoin serve`) tells once;
 //!   where one was removed, the other may go with it. A copy that meets the other one, or what
 //!   that made, refuses ([`SameReplica`](crate::PeerError::SameReplica),
 //!   [`OwnFuture`](crate::PeerError::OwnFuture)) until it is opened anew.
@@ -210,8 +214,8 @@
 //! # A mass removal is held
 //! Where one peer's claims would so take away more than 1,000 items and more than a fifth of a
 //! space, counted over a day, they are held back: the session takes the news, ends with
-//! [`Why::Held`](crate::session::Why::Held), and names the peer and how many items; so does
-//! [`Space::status`](crate::Space::status). Others go on. What was deleted by an application is not
+//! [`Why::Held`](crate::session::Why::Held), and names the peer and how many items; so do
+//! [`Space::status`](crate::Space::status) and the log of a server. Others go on. What was deleted by an application is not
 //! held: it comes with removal records. So look at that peer first. Then decide:
 //!
 //! | | for one session | for the next one, whoever connects |

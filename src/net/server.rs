@@ -174,7 +174,7 @@ fn tell(from: SocketAddr, done: &Result<Report, SyncError>) {
         Ok(report) => report,
         Err(SyncError { reason: error, report }) => {
             warn!(%from, %error, items_received = report.items_received, "session ended early");
-            return;
+            return tell_found(from, report);
         }
     };
     info!(
@@ -189,4 +189,24 @@ fn tell(from: SocketAddr, done: &Result<Report, SyncError>) {
         items_received = report.items_received,
         "session over"
     );
+    tell_found(from, report);
+}
+
+/// What somebody has to know or to decide. It is in this report and in no later one, nor in the
+/// peer's, also where the session ended early.
+fn tell_found(from: SocketAddr, report: &Report) {
+    for fork in &report.forks {
+        warn!(%from, "{fork}");
+    }
+    for equivocation in &report.equivocations {
+        warn!(%from, "{equivocation}");
+    }
+    for space in &report.spaces {
+        let Some(held) = &space.held else { continue };
+        let (name, peer) = (&space.name, held.peer);
+        warn!(
+            %from,
+            "space {name:?}: held back: {held}; decide it with Space::decide, or, once the server has stopped, with rejoin decide {peer} allow|keep --space {name:?}"
+        );
+    }
 }

@@ -78,6 +78,18 @@ pub struct Held {
     pub decision: MassRemoval,
 }
 
+impl core::fmt::Display for Held {
+    /// For a log; what may be decided stands at [`MassRemoval`].
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { peer, items, removed, of, .. } = self;
+        write!(f, "{items} of {of} items")?;
+        if *removed > 0 {
+            write!(f, " after {removed} in the day before")?;
+        }
+        write!(f, ", which {peer} claims to be removed")
+    }
+}
+
 /// What became of claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Claimed {

@@ -38,7 +38,7 @@ use super::view::Snapshot;
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
 use crate::digest::{self, ItemHash};
-use crate::error::{Error, PeerError};
+use crate::error::{Error, PeerError, shown};
 use crate::faults::fault;
 use crate::storage::{Durability, StorageError, Table};
 
@@ -52,6 +52,18 @@ pub struct Equivocation {
     pub kept: Item,
     /// The other one, under the dot that it has from now on.
     pub other: Item,
+}
+
+impl core::fmt::Display for Equivocation {
+    /// For a log of the store that tells it.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { space, kept, other } = self;
+        let (key, dot, other) = (shown(&kept.key), kept.dot, other.dot);
+        write!(
+            f,
+            "space {space:?}: event {dot} was made twice, with two contents, of which one stands at {key:?}; the other goes on as {other}"
+        )
+    }
 }
 
 /// The live dots of a block at one side, by the low byte of their seq, with their hashes.

@@ -78,6 +78,27 @@ pub struct Fork {
     pub writes_as: Option<ReplicaId>,
 }
 
+impl core::fmt::Display for Fork {
+    /// For a log of the store that tells it.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { space, replica, after, renamed, writes_as } = self;
+        match renamed {
+            Some(to) => write!(
+                f,
+                "space {space:?}: a copy of {replica} went on beside it: what is held here of one of the two after its event {after} goes on as {to}"
+            )?,
+            None => write!(
+                f,
+                "space {space:?}: this store was put back, and others know events of {replica} after {after} that it has forgotten"
+            )?,
+        }
+        match writes_as {
+            Some(own) => write!(f, "; this store writes as {own} from now on"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The events of an origin, as stretches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct History {

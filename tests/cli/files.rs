@@ -5,6 +5,7 @@ use std::path::Path;
 use rejoin::Store;
 use serde_json::json;
 
+use crate::found::Image;
 use crate::world::{EVERYTHING, World};
 
 #[test]
@@ -66,6 +67,43 @@ fn a_copy_goes_on_under_a_name_of_its_own_and_says_so() {
     assert_eq!(w.run("b", &["put", "k", "x"]).err, "");
     let a = w.path("a").to_str().unwrap().to_owned();
     assert_eq!(w.json("b", &["sync", "--file", &a])["converged"], true);
+}
+
+/// A container that is started twice from one state, in which nothing can notice that.
+#[test]
+fn two_runs_of_one_image_write_under_fresh_names_and_nothing_is_lost() {
+    let w = World::new();
+    let replica = |store: &str| w.json(store, &["status"])["replica"].clone();
+    w.ok("a", &["set", "add", "cart", "apple"]);
+    let (image, first) = (Image::of(&w, "a"), replica("a"));
+    let a = w.path("a").to_str().unwrap().to_owned();
+    let mut names = vec![first];
+    for element in ["pear", "plum"] {
+        image.put_back();
+        let run = w.run("a", &["--fresh-id", "set", "add", "cart", element]);
+        // It was asked for, and is no news.
+        assert_eq!((run.code, run.err.as_str()), (0, ""));
+        names.push(replica("a"));
+        let synced = w.json("b", &["sync", "--file", &a]);
+        assert_eq!((&synced["converged"], &synced["forks"]), (&json!(true), &json!([])));
+        assert_eq!(synced["other"]["forks"], json!([]));
+    }
+    assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
+    let seen = &w.json("b", &["status"])["vector"];
+    for name in &names {
+        assert!(seen[name.as_str().unwrap()].is_u64(), "{name} is not in {seen}");
+    }
+    for store in ["a", "b"] {
+        assert_eq!(w.ok(store, &["set", "list", "cart"]), "pear\nplum\napple\n");
+    }
+    // Served under a fresh name too, and without the flag it keeps the one it has.
+    let before = replica("a");
+    let server = w.serve_with("a", &["--fresh-id"]);
+    assert_eq!(w.json("b", &["sync", &server.url()])["converged"], true);
+    server.stop();
+    let served = replica("a");
+    assert_ne!(served, before);
+    assert_eq!(replica("a"), served);
 }
 
 #[test]

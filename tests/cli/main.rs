@@ -4,6 +4,7 @@
 mod commands;
 mod conditions;
 mod files;
+mod found;
 mod meetings;
 mod recover;
 mod rows;

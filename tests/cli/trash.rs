@@ -7,13 +7,14 @@ use crate::world::{EVERYTHING, World};
 
 /// Takes everything away in a copy that forgets at once what it removed, and lets the other
 /// find out.
-fn take_all_away(w: &World, store: &str, by: &str) {
+pub(crate) fn take_all_away(w: &World, store: &str, by: &str, space: &str) {
     let path = w.path(by).to_str().unwrap().to_owned();
-    assert_eq!(w.json(store, &["sync", "--file", &path])["converged"], true);
+    let synced = w.json(store, &["--space", space, "sync", "--file", &path]);
+    assert_eq!(synced["converged"], true);
     let mut options = Options::default();
     options.removal_log_bytes = 0;
     let forgetful = Store::open_with(w.path(by), options).unwrap();
-    let space = forgetful.space("main").unwrap();
+    let space = forgetful.space(space).unwrap();
     for entry in space.keys(rejoin::space::Keys::all()).unwrap() {
         space.delete(&entry.key).unwrap();
     }
@@ -29,7 +30,7 @@ fn what_a_peer_took_away_is_listed_restored_and_thrown_away() {
     w.import("a", EVERYTHING).ok();
     let (exported, items) = (w.ok("a", &["export"]), w.json("a", &["status"])["items"].clone());
     assert_eq!(w.ok("a", &["trash", "list"]), "");
-    take_all_away(&w, "a", "b");
+    take_all_away(&w, "a", "b", "main");
     let b = w.path("b").to_str().unwrap().to_owned();
     assert_eq!(w.json("a", &["sync", "--file", &b])["repaired"], items);
     assert_eq!(w.ok("a", &["export"]), "");
@@ -67,7 +68,7 @@ fn what_a_peer_took_away_is_listed_restored_and_thrown_away() {
         assert_eq!(without_note(&w.ok(store, &["export"])), without_note(&exported), "{store}");
     }
 
-    take_all_away(&w, "a", "b");
+    take_all_away(&w, "a", "b", "main");
     w.ok("a", &["sync", "--file", &b]);
     assert!(w.json("a", &["trash", "empty"])["thrown_away"].as_u64().unwrap() > 10);
     assert_eq!(w.ok("a", &["trash", "empty"]), "threw 0 items away\n");
@@ -83,7 +84,7 @@ fn a_mass_removal_is_held_until_it_is_decided() {
     for decide in ["--allow-mass-removal", "--keep-mass-removal", "allow", "keep"] {
         let w = World::new();
         w.import("a", &many).ok();
-        take_all_away(&w, "a", "b");
+        take_all_away(&w, "a", "b", "main");
         let b = w.path("b").to_str().unwrap().to_owned();
         let replica = w.json("b", &["status"])["replica"].as_str().unwrap().to_owned();
         let held = w.run("a", &["sync", "--file", &b, "--json"]);

@@ -1,5 +1,6 @@
 //! A folder of stores, and the binary run on them.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -102,6 +103,11 @@ impl World {
         (self.ok(store, &["export"]), status["vector"].clone(), status["root"].clone())
     }
 
+    /// What the last server told on standard error.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
     pub(crate) fn serve(&self, store: &str) -> Served {
         self.serve_with(store, &[])
     }
@@ -110,7 +116,7 @@ impl World {
         let mut child = self
             .command(store, &[&["serve", "--listen", ":0"], args].concat())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(self.path("log")).unwrap())
             .spawn()
             .unwrap();
         let mut line = String::new();

@@ -6,6 +6,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::text::{Bytes, Element, Name};
 
+/// The space of those who name none.
+pub(crate) const DEFAULT_SPACE: &str = "main";
+
 /// A durable, replicated store of conflict-free values: every replica accepts every write,
 /// and replicas that meet exchange only what the other lacks.
 ///
@@ -29,8 +32,13 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) store: Option<PathBuf>,
     /// The space in the store.
-    #[arg(long, global = true, value_name = "NAME", default_value = "main")]
+    #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_SPACE)]
     pub(crate) space: Name,
+    /// Takes a fresh replica id: for a store that comes with an image or a container, which may
+    /// be started from one state more than once. Each opening that writes costs an entry in the
+    /// vectors.
+    #[arg(long, global = true)]
+    pub(crate) fresh_id: bool,
     /// Prints JSON.
     #[arg(long, global = true)]
     pub(crate) json: bool,

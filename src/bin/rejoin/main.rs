@@ -9,6 +9,7 @@ mod lines;
 mod out;
 mod progress;
 mod recover;
+mod report;
 mod resolve;
 mod serve;
 mod spaces;
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
-    let place = Place { path, space: cli.space.0.clone(), now_ms: cli.now_ms };
+    let space = cli.space.0.clone();
+    let place = Place { path, space, fresh_id: cli.fresh_id, now_ms: cli.now_ms };
     match &cli.command {
         Command::Status => values::status(&place.read()?, out),
         Command::Keys { prefix } => values::keys(&place.read()?, &prefix.0, out),
@@ -88,6 +90,7 @@ fn run(cli: &Cli, path: PathBuf, out: &mut Out) -> Done {
 struct Place {
     path: PathBuf,
     space: String,
+    fresh_id: bool,
     now_ms: Option<u64>,
 }
 
@@ -105,7 +108,7 @@ impl Place {
                 self.path.display()
             )));
         }
-        open(&self.path, false, self.now_ms)
+        self.open(false)
     }
 
     /// The space, for a command that writes: the store is made where it is not there.
@@ -115,7 +118,17 @@ impl Place {
 
     /// The store, which is made where it is not there.
     fn store(&self) -> Result<Store, Failure> {
-        open(&self.path, true, self.now_ms)
+        self.open(true)
+    }
+
+    fn open(&self, create: bool) -> Result<Store, Failure> {
+        if !self.fresh_id {
+            return open(&self.path, create, self.now_ms);
+        }
+        let mut options = options(self.now_ms);
+        (options.create, options.fresh_id) = (create, true);
+        // That its name is another one now was asked for.
+        Ok(Store::open_with(&self.path, options)?)
     }
 }
 
@@ -130,6 +143,7 @@ fn options(now_ms: Option<u64>) -> Options {
     options
 }
 
+/// Opens a store under the name that it has.
 fn open(path: &Path, create: bool, now_ms: Option<u64>) -> Result<Store, Failure> {
     let mut options = options(now_ms);
     options.create = create;

@@ -1,6 +1,7 @@
 //! What peers take away without records: the trash of a space, and the brake.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use rejoin::causal::ReplicaId;
 use rejoin::codec::{Cursor, Kind, unzigzag};
@@ -8,7 +9,7 @@ use rejoin::space::{Held, Item, MassRemoval, Trashed};
 use serde_json::{Value, json};
 
 use crate::Place;
-use crate::args::{Decision, TrashCommand};
+use crate::args::{DEFAULT_SPACE, Decision, TrashCommand};
 use crate::out::{Done, Failure, Out};
 use crate::text::{self, Element};
 
@@ -142,18 +143,26 @@ pub(crate) fn held_json(held: &Held) -> Value {
     })
 }
 
-/// The same in words, with what to do.
-pub(crate) fn held_text(held: &Held) -> String {
-    let Held { peer, items, removed, of, decision, .. } = held;
-    let before = match removed {
-        0 => String::new(),
-        _ => format!(" after {removed} in the day before"),
+/// The same in words, with what to do about a space of this store.
+pub(crate) fn held_text(held: &Held, space: &str) -> String {
+    let here = match held.decision {
+        MassRemoval::Hold => "sync with --allow-mass-removal or --keep-mass-removal, or ",
+        _ => "",
     };
-    let todo = match decision {
-        MassRemoval::Hold => format!(
-            "sync with --allow-mass-removal or --keep-mass-removal, or rejoin decide {peer} allow|keep"
-        ),
-        decision => format!("the next sync with it: {}", decided(*decision)),
-    };
-    format!("{items} of {of} items{before}, which {peer} claims to be removed; {todo}")
+    format!("{held}; {here}{}", decide_with(held, space, None))
+}
+
+/// The command that decides it, or what was decided; `store` where it is another one's.
+pub(crate) fn decide_with(held: &Held, space: &str, store: Option<&Path>) -> String {
+    if held.decision != MassRemoval::Hold {
+        return format!("the next sync with it: {}", decided(held.decision));
+    }
+    let mut command = format!("rejoin decide {} allow|keep", held.peer);
+    if let Some(store) = store {
+        command += &format!(" --store {}", store.display());
+    }
+    if space != DEFAULT_SPACE {
+        command += &format!(" --space {:?}", text::line(space.as_bytes()));
+    }
+    command
 }

@@ -65,7 +65,7 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
         out.line(format_args!("waiting     {}; see rejoin adopt --help", status.waiting))?;
     }
     for held in &status.held {
-        out.line(format_args!("held        {}", held_text(held)))?;
+        out.line(format_args!("held        {}", held_text(held, &status.space)))?;
     }
     if status.trash_items > 0 {
         out.line(format_args!("in trash    {}; see rejoin trash list", status.trash_items))?;
