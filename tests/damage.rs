@@ -249,3 +249,79 @@ fn a_hole_beside_what_is_news_is_noticed() {
     meet(&third, &there);
     assert_eq!(items(&main_of(&third)).len(), 100);
 }
+
+/// Turns a bit over in place, as where a disk decays: it is the same file, and nobody wrote.
+fn flip(path: &std::path::Path, at: usize) {
+    use std::io::Write;
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let written = file.metadata().unwrap().modified().unwrap();
+    file.write_all(&bytes).unwrap();
+    file.set_modified(written).unwrap();
+}
+
+#[test]
+fn what_a_deep_check_found_only_a_deep_check_takes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let there = store(2);
+    let made = Store::open(file("store")).unwrap();
+    for n in 0..40_u8 {
+        main_of(&made).set("all").add(&n).unwrap();
+    }
+    meet(&made, &there);
+    drop(made);
+    let (mut found, length) = (0, std::fs::metadata(file("store")).unwrap().len() as usize);
+    for at in (64..length).step_by(2048) {
+        let path = file(&at.to_string());
+        std::fs::copy(file("store"), &path).unwrap();
+        flip(&path, at);
+        let deep = Store::open(&path).ok().map(|store| store.check_deep());
+        if !matches!(&deep, Some(Ok(report)) if !report.is_sound()) {
+            continue; // it does not even open, or nothing is there
+        }
+        found += 1;
+        let open = || Store::open(&path).unwrap();
+        assert!(open().damage().unwrap().is_some(), "{at}");
+        assert!(!open().check().unwrap().is_sound(), "{at}");
+        assert!(is_damaged(&meets_error(&open(), &there)[0]), "{at}");
+        flip(&path, at);
+        assert!(is_damaged(&meets_error(&open(), &there)[0]), "{at}");
+        assert!(open().check().unwrap().is_sound(), "{at}");
+        meet(&open(), &there);
+    }
+    assert!(found > 5, "{found}");
+}
+
+/// It goes with the store, and not with what takes its place.
+#[test]
+fn what_was_found_is_moved_and_copied_with_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let damage = |name: &str| Store::open(file(name)).unwrap().damage().unwrap();
+    let made = Store::open(file("a")).unwrap();
+    main_of(&made).put("greeting", "hello, hello, hello", None).unwrap();
+    made.backup(file("copy")).unwrap();
+    drop(made);
+    let bytes = std::fs::read(file("a")).unwrap();
+    let greets = |at: &usize| bytes[*at..].starts_with(b"hello, hello, hello");
+    // Where it stands in a table, and not in the journal before that.
+    let place = (0..bytes.len() - 19).filter(greets).next_back().unwrap();
+    flip(&file("a"), place);
+    assert!(!Store::open(file("a")).unwrap().check().unwrap().is_sound());
+    flip(&file("a"), place);
+    for ending in ["", ".id"] {
+        std::fs::rename(file(&format!("a{ending}")), file(&format!("b{ending}"))).unwrap();
+    }
+    let found = damage("b");
+    assert!(found.is_some());
+    Store::open(file("b")).unwrap().backup(file("c")).unwrap();
+    assert_eq!(damage("c"), found);
+    assert_eq!(damage("copy"), None);
+    // A copy that was made before takes its place; a new one does.
+    std::fs::copy(file("copy"), file("b")).unwrap();
+    assert_eq!(damage("b"), None);
+    std::fs::remove_file(file("c")).unwrap();
+    assert_eq!(damage("c"), None);
+}

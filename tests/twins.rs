@@ -8,9 +8,10 @@ mod pair;
 
 use disks::drawn;
 use pair::{Meeting, main_of};
-use rejoin::Store;
+use rejoin::session::{Scope, Session};
 use rejoin::sim::{Disk, Image};
 use rejoin::space::Replacing;
+use rejoin::{Error, PeerError, Store};
 
 fn open(disk: &Disk, seed: u64) -> Store {
     disks::open(disk, drawn(seed))
@@ -264,5 +265,27 @@ fn a_log_that_is_full_drops_nothing_that_is_staged() {
             assert!(store.check().unwrap().is_sound());
             assert_eq!(main_of(store).status().unwrap().items, 9);
         }
+    }
+}
+
+/// Also by sessions that were made before and after names had given way.
+#[test]
+fn a_store_that_meets_itself_is_told_so_whatever_gave_way_meanwhile() {
+    let disk = Disk::in_memory();
+    drop(open(&disk, 1));
+    let image = disk.image();
+    let x = open(&disk, 2);
+    let (_, y) = twin(&disk, &image, 3);
+    for store in [&x, &y] {
+        add(store, "n");
+    }
+    let session = |store| Session::connect(store, Scope::All, pair::nonce()).unwrap();
+    let before = [&x, &y].map(session);
+    whole(&x, &y).unwrap();
+    for (store, mut left) in [&x, &y].into_iter().zip(before) {
+        let mut right = Session::accept(store, pair::nonce());
+        let hello = left.poll_frame(0).unwrap().unwrap();
+        let error = right.handle_frame(0, &hello).unwrap_err();
+        assert!(matches!(error, Error::Peer(PeerError::SameReplica { .. })), "{error}");
     }
 }

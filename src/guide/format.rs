@@ -162,7 +162,11 @@
 //! Closed is when the data file was last modified, noted by a session that wrote as it ends.
 //! The data file's nonce is one of the two named, it is the file noted and was not modified
 //! since, or the store was copied or put back, and takes a fresh name before anything is
-//! written.
+//! written. A third slot is there where the data file was found damaged:
+//!
+//! ```text
+//! "rejoin note" ‖ what was found: its length and UTF-8 ‖ zeros up to byte 480 ‖ BLAKE3 as above
+//! ```
 //!
 //! # Hashes
 //! All are BLAKE3. [`digest`](crate::digest) spells out item, block, inner node, bucket and

@@ -243,7 +243,7 @@ impl Session {
         };
         self.store.check_undamaged()?;
         // A copy that was opened since is another store; what both go by is found to have forked.
-        if replica == self.store.replica() && opening == self.store.opening(self.ways) {
+        if replica == self.store.replica() && self.store.was_opening(opening) {
             return Err(PeerError::SameReplica { replica }.into());
         }
         let key = match self.opener {

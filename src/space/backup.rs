@@ -36,6 +36,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::damage::put_damage;
 use super::rows::range;
 use super::store::Store;
 use crate::causal::ReplicaId;
@@ -103,7 +104,7 @@ impl Store {
     ) -> Result<BackupReport, Error> {
         let options = &self.shared.options;
         let file = FileOptions { cache_bytes: options.cache_bytes, ..FileOptions::default() };
-        let from = self.shared.rows_to_show()?;
+        let (from, damaged) = (self.shared.rows_to_show()?, self.damage()?);
         let (mut rows, mut row_bytes) = (0, 0);
         let made =
             RedbStorage::make(path, &file, &mut |bytes| (options.entropy)(bytes), &mut |to| {
@@ -112,7 +113,8 @@ impl Store {
                     if rows % ROWS_A_WORD == 0 {
                         progress(rows, row_bytes);
                     }
-                })
+                })?;
+                damaged.as_ref().map_or(Ok(()), |found| put_damage(to, found))
             })?;
         progress(rows, row_bytes);
         let (replica, file_bytes) = (made.replica(), made.file_bytes()?);

@@ -58,15 +58,31 @@ impl Store {
     /// look at is the engine's own: see [`check_deep`](Self::check_deep). It stops at a block
     /// that does not match its seal, since nothing can be said of what stands behind it.
     ///
-    /// A store that is not sound [does not sync](Self::damage) any more, until it is.
+    /// A store that is not sound [does not sync](Self::damage) any more, until a check finds
+    /// nothing; of one that was found damaged each check is a [deep](Self::check_deep) one, since
+    /// what was found may be the engine's own.
     ///
     /// # Errors
     /// The storage failed. What is found wrong is no error but in the report.
     pub fn check(&self) -> Result<CheckReport, Error> {
+        match self.damage()? {
+            Some(_) => self.check_deep(),
+            None => self.check_rows(),
+        }
+    }
+
+    fn check_rows(&self) -> Result<CheckReport, Error> {
         let mut report = CheckReport::default();
         let checked = self.check_spaces(&mut report);
-        let report = report.stopped(checked)?;
-        self.note_damage(report.problems.first().cloned());
+        self.judged(report.stopped(checked)?)
+    }
+
+    /// Writes down what a check has found.
+    fn judged(&self, report: CheckReport) -> Result<CheckReport, Error> {
+        match report.problems.first() {
+            Some(found) => self.note_damage(found.clone()),
+            None => self.take_back_damage()?,
+        }
         Ok(report)
     }
 
@@ -87,17 +103,12 @@ impl Store {
         drop(writer);
         let mut report = CheckReport::default();
         match checked {
-            Ok(true) => self.check(),
+            Ok(true) => self.check_rows(),
             Ok(false) => {
                 report.problems.push("the engine's pages do not match their checksums".to_owned());
-                self.note_damage(report.problems.first().cloned());
-                Ok(report)
+                self.judged(report)
             }
-            Err(error) => {
-                let report = report.stopped(Err(error.into()))?;
-                self.note_damage(report.problems.first().cloned());
-                Ok(report)
-            }
+            Err(error) => self.judged(report.stopped(Err(error.into()))?),
         }
     }
 

@@ -6,14 +6,14 @@
 //! wrong, a session or a [check](Store::check), writes it down, and from then on sessions are
 //! refused, also once the store was opened anew, until a check finds nothing wrong. A row says
 //! so, or, where the store takes no more writes, a [note beside
-//! it](crate::storage::Storage::note_damage).
+//! it](crate::storage::Storage::note_damage), in the identity file of one that has a file.
 
 use super::space::Space;
 use super::store::{Store, lock};
 use crate::causal::ReplicaId;
 use crate::digest;
 use crate::error::{Error, shown};
-use crate::storage::{Durability, StorageError, Table, Verdict};
+use crate::storage::{Durability, StorageError, Table, Verdict, Write};
 
 /// What was found, in words.
 const DAMAGED_KEY: &[u8] = b"damaged";
@@ -33,7 +33,7 @@ impl Store {
         let storage = &self.shared.storage;
         match storage.read()?.get(Table::Meta, DAMAGED_KEY)? {
             Some(found) => Ok(Some(shown(&found))),
-            None => Ok(storage.noted_damage()?),
+            None => Ok(storage.noted_damage()?.map(|found| shown(found.as_bytes()))),
         }
     }
 
@@ -49,24 +49,37 @@ impl Store {
     /// be written it counts until the store is closed.
     pub(crate) fn note_error(&self, error: &Error) {
         if let Error::Storage(error @ StorageError::Corrupt { .. }) = error {
-            self.note_damage(Some(error.to_string()));
+            self.note_damage(error.to_string());
         }
     }
 
-    /// Writes down what a check has found, or that there is nothing.
-    pub(super) fn note_damage(&self, found: Option<String>) {
-        let written = self.write_damage(found.as_deref());
-        if written.is_err() || found.is_none() {
+    /// Writes down what was found wrong.
+    pub(super) fn note_damage(&self, found: String) {
+        if self.write_damage(Some(&found)).is_err() {
             // Whoever met a damaged block in a file writes nothing more into it.
-            let _ = self.shared.storage.note_damage(found.as_deref());
+            let _ = self.shared.storage.note_damage(Some(&found));
         }
-        *lock(&self.shared.damaged) = found;
+        *lock(&self.shared.damaged) = Some(found);
+    }
+
+    /// Writes down that nothing is wrong, where it was said that something is.
+    ///
+    /// # Errors
+    /// The storage failed, and it is said as before.
+    pub(super) fn take_back_damage(&self) -> Result<(), Error> {
+        if self.damage()?.is_none() {
+            return Ok(());
+        }
+        self.write_damage(None)?;
+        self.shared.storage.note_damage(None)?;
+        *lock(&self.shared.damaged) = None;
+        Ok(())
     }
 
     fn write_damage(&self, found: Option<&str>) -> Result<(), Error> {
         self.shared.writer()?.commit(Durability::Immediate, &mut |rows| {
             match found {
-                Some(found) => rows.put(Table::Meta, DAMAGED_KEY, found.as_bytes())?,
+                Some(found) => put_damage(rows, found)?,
                 None if rows.delete(Table::Meta, DAMAGED_KEY)? => {}
                 None => return Ok(Verdict::Abort),
             }
@@ -74,6 +87,11 @@ impl Store {
         })?;
         Ok(())
     }
+}
+
+/// Puts the row that says what was found.
+pub(super) fn put_damage(rows: &mut dyn Write, found: &str) -> Result<(), StorageError> {
+    rows.put(Table::Meta, DAMAGED_KEY, found.as_bytes())
 }
 
 impl Space {

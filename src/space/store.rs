@@ -170,6 +170,11 @@ impl Store {
         }
     }
 
+    /// Whether this opening of the store is, or was, named so.
+    pub(crate) fn was_opening(&self, opening: Tag) -> bool {
+        (0..=self.ways()).any(|ways| opening == self.opening(ways))
+    }
+
     pub(crate) fn tuning(&self) -> &Tuning {
         &self.shared.options.tuning
     }

@@ -28,6 +28,15 @@
 //! Numbers are varints. The slot is the counter's lowest bit; the greater counter counts. The
 //! file is also the lock between processes and handles, so it is never replaced.
 //!
+//! A third slot is there where the data file was found damaged: after a damaged block was read
+//! nothing more is written into that, and so not that it is damaged either.
+//!
+//! ```text
+//! "rejoin note" ‖ what was found: its length and UTF-8 ‖ zeros up to byte 480 ‖ BLAKE3 as above
+//! ```
+//!
+//! It goes with the identity: whoever finds the data file to be another one forgets it.
+//!
 //! *Closed* is when the data file was last modified, noted once a session that wrote has
 //! closed it, and gone before the next one writes. Without it, a backup of both files that
 //! `cp` writes over them in place has the right nonce in the right file, and a new write
@@ -53,6 +62,11 @@ const MAGIC: &[u8; 9] = b"rejoin id";
 const VERSION: u64 = 1;
 const SLOT_BYTES: usize = 512;
 const CHECKED_BYTES: usize = SLOT_BYTES - blake3::OUT_LEN;
+/// Behind the two slots of records.
+const NOTE_AT: u64 = 2 * SLOT_BYTES as u64;
+const NOTE_MAGIC: &[u8; 11] = b"rejoin note";
+/// More of what was found is not noted.
+const NOTE_BYTES: usize = 400;
 
 /// Which file a path leads to, as far as the platform can tell: a copy is another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,20 +144,12 @@ impl Record {
                 slot.put_varint(nanoseconds.into());
             }
         }
-        slot.resize(CHECKED_BYTES, 0);
-        let checksum = blake3::hash(&slot);
-        slot.extend_from_slice(checksum.as_bytes());
+        finish(&mut slot);
         slot
     }
 
     fn decode(slot: &[u8]) -> Result<(u64, Self), DecodeError> {
-        let mut cursor = Cursor::new("identity file", slot);
-        let checked = cursor.clone().take(CHECKED_BYTES)?;
-        let mut tail = cursor.clone();
-        tail.take(CHECKED_BYTES)?;
-        if tail.array()? != *blake3::hash(checked).as_bytes() {
-            return Err(tail.wrong(Problem::Checksum));
-        }
+        let mut cursor = begin(slot)?;
         if cursor.array()? != *MAGIC {
             return Err(cursor.wrong(Problem::Other("not an identity file")));
         }
@@ -162,6 +168,34 @@ impl Record {
         let closed = take_moment(&mut cursor)?;
         Ok((counter, Self { previous, next, mark, closed }))
     }
+}
+
+/// Fills a slot up and puts its checksum.
+fn finish(slot: &mut Vec<u8>) {
+    slot.resize(CHECKED_BYTES, 0);
+    let checksum = blake3::hash(slot);
+    slot.extend_from_slice(checksum.as_bytes());
+}
+
+/// The start of a slot whose checksum is right.
+fn begin(slot: &[u8]) -> Result<Cursor<'_>, DecodeError> {
+    let cursor = Cursor::new("identity file", slot);
+    let checked = cursor.clone().take(CHECKED_BYTES)?;
+    let mut tail = cursor.clone();
+    tail.take(CHECKED_BYTES)?;
+    match tail.array()? == *blake3::hash(checked).as_bytes() {
+        true => Ok(cursor),
+        false => Err(tail.wrong(Problem::Checksum)),
+    }
+}
+
+fn decode_note(slot: &[u8]) -> Result<String, DecodeError> {
+    let mut cursor = begin(slot)?;
+    if cursor.array()? != *NOTE_MAGIC {
+        return Err(cursor.wrong(Problem::Other("not a note")));
+    }
+    let bytes = cursor.count(1, NOTE_BYTES)?;
+    Ok(String::from_utf8_lossy(cursor.take(bytes)?).into_owned())
 }
 
 fn take_moment(cursor: &mut Cursor<'_>) -> Result<Option<Moment>, DecodeError> {
@@ -189,6 +223,7 @@ pub(super) struct IdFile {
     file: File,
     counter: u64,
     record: Option<Record>,
+    note: Option<String>,
 }
 
 impl IdFile {
@@ -197,7 +232,7 @@ impl IdFile {
     pub(super) fn lock(data: &Path) -> Result<Self, StorageError> {
         let path = beside(data, ".id");
         let file = lock(data, &path)?;
-        let mut this = Self { path, file, counter: 0, record: None };
+        let mut this = Self { path, file, counter: 0, record: None, note: None };
         this.read()?;
         Ok(this)
     }
@@ -222,11 +257,36 @@ impl IdFile {
         Ok(())
     }
 
+    /// What was found wrong with the data file, if anything was.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Notes what was found wrong, or that nothing is, synced.
+    pub(super) fn write_note(&mut self, found: Option<&str>) -> Result<(), StorageError> {
+        let written = match found {
+            None if self.note.is_none() => return Ok(()),
+            None => self.file.set_len(NOTE_AT),
+            Some(found) => {
+                let found = found.get(..found.floor_char_boundary(NOTE_BYTES)).unwrap_or_default();
+                let mut slot = NOTE_MAGIC.to_vec();
+                slot.put_varint(found.len() as u64);
+                slot.extend_from_slice(found.as_bytes());
+                finish(&mut slot);
+                self.file.seek(SeekFrom::Start(NOTE_AT)).and_then(|_| self.file.write_all(&slot))
+            }
+        };
+        let written = written.and_then(|()| self.file.sync_all());
+        written.map_err(|source| io(&self.path, "writing the identity file", source))?;
+        self.note = found.map(str::to_owned);
+        Ok(())
+    }
+
     /// Makes it say nothing, synced.
     pub(super) fn clear(&mut self) -> Result<(), StorageError> {
         let cleared = self.file.set_len(0).and_then(|()| self.file.sync_all());
         cleared.map_err(|source| io(&self.path, "writing the identity file", source))?;
-        (self.counter, self.record) = (0, None);
+        (self.counter, self.record, self.note) = (0, None, None);
         Ok(())
     }
 
@@ -240,9 +300,11 @@ impl IdFile {
 
     fn read(&mut self) -> Result<(), StorageError> {
         let failed = |source| io(&self.path, "reading the identity file", source);
-        let mut bytes = Vec::with_capacity(2 * SLOT_BYTES);
-        (&self.file).take(2 * SLOT_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
-        for (place, slot) in (0..).zip(bytes.chunks(SLOT_BYTES)) {
+        let mut bytes = Vec::with_capacity(3 * SLOT_BYTES);
+        (&self.file).take(3 * SLOT_BYTES as u64).read_to_end(&mut bytes).map_err(failed)?;
+        let (records, note) = bytes.split_at(bytes.len().min(2 * SLOT_BYTES));
+        self.note = decode_note(note).ok();
+        for (place, slot) in (0..).zip(records.chunks(SLOT_BYTES)) {
             match Record::decode(slot) {
                 Ok((counter, record)) if counter % 2 == place && counter > self.counter => {
                     self.counter = counter;
@@ -362,6 +424,37 @@ mod tests {
         assert!(matches!(IdFile::lock(&data), Err(StorageError::AlreadyOpen { .. })));
         drop(id);
         assert_eq!(IdFile::lock(&data).unwrap().record(), Some(record(1)));
+    }
+
+    #[test]
+    fn a_note_stands_beside_the_records_until_it_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("s");
+        let mut id = IdFile::lock(&data).unwrap();
+        id.write_note(Some("before any record")).unwrap();
+        id.write(record(1)).unwrap();
+        let long = "ä".repeat(NOTE_BYTES);
+        for found in ["block 3", "", &long] {
+            id.write_note(Some(found)).unwrap();
+            id.write(record(3)).unwrap();
+            drop(id);
+            id = IdFile::lock(&data).unwrap();
+            assert!(found.starts_with(id.note().unwrap()) && id.record() == Some(record(3)));
+            assert_eq!(id.note().unwrap().is_empty(), found.is_empty());
+        }
+        let path = id.path.clone();
+        drop(id);
+        let whole = std::fs::read(&path).unwrap();
+        for bytes in 2 * SLOT_BYTES..3 * SLOT_BYTES {
+            std::fs::write(&path, &whole[..bytes]).unwrap();
+            assert_eq!(IdFile::lock(&data).unwrap().note(), None, "a torn one is none");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let mut id = IdFile::lock(&data).unwrap();
+        id.write_note(None).unwrap();
+        drop(id);
+        let id = IdFile::lock(&data).unwrap();
+        assert_eq!((id.note(), id.record()), (None, Some(record(3))));
     }
 
     #[test]

@@ -215,7 +215,7 @@ pub trait Storage: Send + Sync {
     fn check(&self) -> Result<bool, StorageError>;
 
     /// Notes beside the tables that they were found damaged, where nothing more may be written
-    /// to them; with `None`, takes that back. There is no such place unless the storage has one.
+    /// to them; with `None`, takes that back. Not every storage has such a place.
     ///
     /// # Errors
     /// The storage failed.

@@ -161,26 +161,28 @@ fn damage_that_was_found_ends_syncing_until_a_check_finds_none() {
         w.ok("a", &["put", "greeting", "hello, hello, hello"]);
         w.ok("b", &["put", "other", "value"]);
         let b = w.path("b").to_str().unwrap().to_owned();
-        let sound = std::fs::read(w.path("a")).unwrap();
-        let mut bytes = sound.clone();
-        for at in 0..bytes.len() - 19 {
-            if bytes[at..].starts_with(b"hello, hello, hello") {
-                bytes[at + 3] ^= 1;
-            }
-        }
-        let overwrite = |bytes: &[u8]| {
+        let bytes = std::fs::read(w.path("a")).unwrap();
+        let greets = |at: &usize| bytes[*at..].starts_with(b"hello, hello, hello");
+        // Where it stands in a table, and not in the journal before that.
+        let place = (0..bytes.len() - 19).filter(greets).next_back().unwrap();
+        let flip = || {
             use std::io::Write;
-            // In place: the same file, as where a disk decays.
+            // In place, as where a disk decays: the same file, and nobody wrote.
+            let mut bytes = std::fs::read(w.path("a")).unwrap();
+            bytes[place + 3] ^= 1;
             let file = std::fs::OpenOptions::new().write(true).open(w.path("a"));
-            file.unwrap().write_all(bytes).unwrap();
+            let mut file = file.unwrap();
+            let written = file.metadata().unwrap().modified().unwrap();
+            file.write_all(&bytes).unwrap();
+            file.set_modified(written).unwrap();
         };
-        overwrite(&bytes);
+        flip();
         assert_eq!(w.run("a", args).code, 1);
         if args[0] == "get" {
             // A read only fails; whoever syncs notes it.
             assert_eq!(w.run("a", &["sync", "--file", &b]).code, 1);
         }
-        overwrite(&sound);
+        flip();
         for _ in 0..2 {
             w.run("a", &["sync", "--file", &b]).fails(1, &["damaged", "check"]);
             w.run("b", &["sync", "--file", w.path("a").to_str().unwrap()]).fails(1, &["damaged"]);

@@ -28,7 +28,6 @@ mod journal;
 mod make;
 #[cfg(test)]
 mod moves;
-mod note;
 mod open;
 mod path;
 mod salvage;
@@ -72,8 +71,7 @@ impl Default for FileOptions {
 /// Tables in one file, and beside it `FILE.id`, its identity.
 ///
 /// Several handles, or processes, cannot have one store open at a time. While it is being
-/// made there is also `FILE.new`; one left there by a crash is removed. `FILE.damaged` says that
-/// damage was found in it, until a check finds none.
+/// made there is also `FILE.new`; one left there by a crash is removed.
 ///
 /// # Identity
 /// The store notices at opening that its file was copied or put back from a backup, and
@@ -109,6 +107,8 @@ struct Inner {
     writer: Mutex<Session>,
     replica: ReplicaId,
     identity: Identity,
+    /// What the identity file says to be wrong with the data file.
+    noted: Mutex<Option<String>>,
     plan: Plan,
 }
 
@@ -380,18 +380,16 @@ impl Storage for RedbStorage {
     }
 
     fn note_damage(&self, found: Option<&str>) -> Result<(), StorageError> {
-        match (&self.inner.engine.file, found) {
-            (None, _) => Ok(()), // there is nothing beside blocks
-            (Some(_), Some(found)) => note::write(self.path(), found),
-            (Some(_), None) => note::remove(self.path()),
-        }
+        let mut session = self.inner.writer();
+        session.note_damage(found)?;
+        *self.inner.noted.lock().unwrap_or_else(PoisonError::into_inner) =
+            found.filter(|_| session.has_file()).map(str::to_owned);
+        Ok(())
     }
 
     fn noted_damage(&self) -> Result<Option<String>, StorageError> {
-        match &self.inner.engine.file {
-            None => Ok(None),
-            Some(_) => note::read(self.path()),
-        }
+        // Not under the writers' lock, under which somebody may be writing.
+        Ok(self.inner.noted.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     fn replica(&self) -> ReplicaId {

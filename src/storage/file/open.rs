@@ -16,7 +16,6 @@ use redb::{Database, ReadableDatabase, StorageBackend, TableDefinition, TableErr
 use super::gate::{Gate, Gated};
 use super::health::{Health, engine_panic};
 use super::journal::Journal;
-use super::note;
 use super::path::{exists, inspect, resolve, sync_folder};
 use super::seal::{Sealed, Unreadable};
 use super::tables::{Definition, definition};
@@ -149,6 +148,16 @@ impl Session {
     pub(super) const fn is_armed(&self) -> bool {
         self.armed
     }
+
+    /// Whether the store lies in a file, beside which there is another one.
+    pub(super) const fn has_file(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Notes in the identity file what is wrong with the data file, or that nothing is.
+    pub(super) fn note_damage(&mut self, found: Option<&str>) -> Result<(), StorageError> {
+        self.id.as_mut().map_or(Ok(()), |id| id.write_note(found))
+    }
 }
 
 pub(super) fn open(
@@ -190,8 +199,9 @@ impl Opened {
     pub(super) fn into_inner(self, id: IdFile, plan: Plan) -> Inner {
         let Self { engine, replica, identity, nonce, fresh } = self;
         let armed = identity != Identity::Kept;
+        let noted = Mutex::new(id.note().map(str::to_owned));
         let session = Session { id: Some(id), nonce, fresh, armed };
-        Inner { engine, writer: Mutex::new(session), replica, identity, plan }
+        Inner { engine, writer: Mutex::new(session), replica, identity, noted, plan }
     }
 }
 
@@ -209,6 +219,9 @@ fn open_existing(
     let fresh = draw(entropy);
     let known = id.record().is_some_and(|record| record.names(nonce, engine.mark, engine.modified))
         || fault!(CopiedFileKeepsItsName);
+    if !known {
+        id.write_note(None)?; // it is of another file
+    }
     if known && !options.fresh_id {
         let identity = Identity::Kept;
         return Ok(Opened { engine, replica: previous, identity, nonce, fresh });
@@ -257,13 +270,13 @@ pub(super) fn create(
         engine.fill(fill)?;
         plan.reached(Step::TempFilled)?;
         // Before the store has its name: no moment at which it stands there unannounced.
+        id.write_note(None)?; // it would be of a store that was there before
         id.write(Record { previous: nonce, next: nonce, mark: engine.mark, closed: None })?;
         sync_folder(path)?;
         plan.reached(Step::TempAnnounced)?;
         if exists(path)? {
             return Err(io(path, doing, ErrorKind::AlreadyExists.into()));
         }
-        note::remove(path)?; // of a store that was there before
         std::fs::rename(&temp, path).map_err(|source| io(path, doing, source))?;
         plan.reached(Step::TempRenamed)?;
         sync_folder(path)
