@@ -73,8 +73,8 @@
 //! session with a peer, its own or another copy's, finds [two histories under one
 //! name](super::sync). One of them goes on under another name, on all replicas that hold it;
 //! nothing of either is lost, nothing deleted comes back, and
-//! [`Report::forks`](crate::session::Report::forks) (`rejoin sync`, the log of `rejoin serve`) tells
-//! once. It costs a pass
+//! [`Report::forks`](crate::session::Report::forks) (`rejoin sync`, the log of `rejoin serve`)
+//! tells once. It costs a pass
 //! over the dots of the space at each replica that holds what gives way. A [read
 //! context](crate::space::ReadContext) that is kept meanwhile stays good: it is read as what its
 //! events are called by then. One of the other history, where that was not met yet, is refused
@@ -215,8 +215,9 @@
 //! Where one peer's claims would so take away more than 1,000 items and more than a fifth of a
 //! space, counted over a day, they are held back: the session takes the news, ends with
 //! [`Why::Held`](crate::session::Why::Held), and names the peer and how many items; so do
-//! [`Space::status`](crate::Space::status) and the log of a server. Others go on. What was deleted by an application is not
-//! held: it comes with removal records. So look at that peer first. Then decide:
+//! [`Space::status`](crate::Space::status) and the log of a server. Others go on. What was
+//! deleted by an application is not held: it comes with removal records. So look at that peer
+//! first. Then decide:
 //!
 //! | | for one session | for the next one, whoever connects |
 //! |---|---|---|

@@ -34,9 +34,9 @@ pub(crate) struct Cli {
     /// The space in the store.
     #[arg(long, global = true, value_name = "NAME", default_value = DEFAULT_SPACE)]
     pub(crate) space: Name,
-    /// Takes a fresh replica id: for a store that comes with an image or a container, which may
-    /// be started from one state more than once. Each opening that writes costs an entry in the
-    /// vectors.
+    /// The store takes a fresh replica id: for one that comes with an image or a container, which
+    /// may be started from one state more than once. Each opening that writes costs an entry in
+    /// the vectors.
     #[arg(long, global = true)]
     pub(crate) fresh_id: bool,
     /// Prints JSON.
