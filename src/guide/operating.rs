@@ -277,4 +277,5 @@
 //! and changes nothing.
 //!
 //! A server is a replica like any other. It may be stopped at any time; what was cut goes on
-//! at the next session.
+//! at the next session, and a large delta from a store that was opened anew begins
+//! [anew](super::sync#what-a-cut-does).

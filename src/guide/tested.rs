@@ -22,10 +22,11 @@
 //! | **flipped bits** in closed and in crashed files | right data, or an error that names the place | `cargo run --release --example flips 100000` |
 //! | **power cuts** above a block device that tears and loses what was not synced | all that was acknowledged is there, the store opens and is sound | `REJOIN_TEST_CUTS=50000 cargo test --release --lib power_cuts` |
 //! | **kills**: `kill -9` of the real binary in an import, a sync in both roles, a compaction, a recovery | as above, and what was not acknowledged is there whole or not at all | `REJOIN_KILLS=500 cargo test --all-features --test kills` |
-//! | **real processes**: a small disk that gets full at each write, files that vanish or may not be written, a proxy that loses, stalls and cuts, two processes on one store, clocks decades apart | as above, and a word to the user | `cargo test --all-features --test processes` |
+//! | **real processes**: a small disk that gets full at each write, files that vanish or may not be written, two processes on one store, clocks decades apart | as above, and a word to the user | `cargo test --all-features --test processes` |
 //! | **deletes without authority**: claims of a peer that has lost its items, mass removals, peers that only receive | they wait in the trash or behind the brake, or end the session | `cargo test --all-features --test trash --test brake --test receive_only` |
 //! | **damage**: rows and blocks taken away beneath a store | it does not sync its holes; what is sound is recovered | `cargo test --all-features --test damage --test recover --test cli` |
 //! | **many**: 10,000 incarnations of a replica, 200,000 keys built to collide | neither hello, write nor map gets dearer | `cargo test --all-features --test incarnations --test collisions` |
+//! | **a lossy line**: a proxy before the real binary loses 30 % of the pieces that come by, cuts and stalls | over about a hundred connections the stores become equal, each delta whole or not there | `cargo test --all-features --test processes -- --nocapture` |
 //! | **formats**: golden bytes of frames, rows, places and a whole store | they are read for ever | `cargo test --all-features --test vectors --test frames` |
 //! | **cost** of a session, shape by shape | a dearer one is a red diff | `cargo test --all-features --test cost` |
 //! | **WebAssembly**: 200 histories played by node and natively | equal roots, frames and values, to the byte | `.ci/run`, step *the same roots in WebAssembly*; `REJOIN_WASM_SEEDS` for more |
