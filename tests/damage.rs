@@ -307,7 +307,7 @@ fn what_was_found_is_moved_and_copied_with_the_store() {
     let bytes = std::fs::read(file("a")).unwrap();
     let greets = |at: &usize| bytes[*at..].starts_with(b"hello, hello, hello");
     // Where it stands in a table, and not in the journal before that.
-    let place = (0..bytes.len() - 19).filter(greets).next_back().unwrap();
+    let place = (0..bytes.len() - 19).rfind(greets).unwrap();
     flip(&file("a"), place);
     assert!(!Store::open(file("a")).unwrap().check().unwrap().is_sound());
     flip(&file("a"), place);

@@ -268,7 +268,9 @@ impl IdFile {
             None if self.note.is_none() => return Ok(()),
             None => self.file.set_len(NOTE_AT),
             Some(found) => {
-                let found = found.get(..found.floor_char_boundary(NOTE_BYTES)).unwrap_or_default();
+                let mut ends = (0..=found.len().min(NOTE_BYTES)).rev();
+                let end = ends.find(|end| found.is_char_boundary(*end)).unwrap_or(0);
+                let found = found.get(..end).unwrap_or_default();
                 let mut slot = NOTE_MAGIC.to_vec();
                 slot.put_varint(found.len() as u64);
                 slot.extend_from_slice(found.as_bytes());

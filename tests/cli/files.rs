@@ -164,7 +164,7 @@ fn damage_that_was_found_ends_syncing_until_a_check_finds_none() {
         let bytes = std::fs::read(w.path("a")).unwrap();
         let greets = |at: &usize| bytes[*at..].starts_with(b"hello, hello, hello");
         // Where it stands in a table, and not in the journal before that.
-        let place = (0..bytes.len() - 19).filter(greets).next_back().unwrap();
+        let place = (0..bytes.len() - 19).rfind(greets).unwrap();
         let flip = || {
             use std::io::Write;
             // In place, as where a disk decays: the same file, and nobody wrote.
