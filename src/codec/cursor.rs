@@ -15,6 +15,8 @@ pub trait Put {
     fn put_varint(&mut self, n: u64);
     /// Appends a length as a varint, then the bytes.
     fn put_bytes(&mut self, bytes: &[u8]);
+    /// The same of a text, or of as much of its start as at most so many bytes hold.
+    fn put_text(&mut self, text: &str, most_bytes: usize);
     /// Appends the count, then for each entry, ascending by replica, 16 bytes and a varint.
     fn put_vector(&mut self, vector: &VersionVector);
     /// The same, with 8 bytes behind each entry: its tag.
@@ -33,6 +35,14 @@ impl Put for Vec<u8> {
     fn put_bytes(&mut self, bytes: &[u8]) {
         self.put_varint(bytes.len() as u64);
         self.extend_from_slice(bytes);
+    }
+
+    fn put_text(&mut self, text: &str, most_bytes: usize) {
+        let mut end = text.len().min(most_bytes);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.put_bytes(text.get(..end).unwrap_or_default().as_bytes());
     }
 
     fn put_vector(&mut self, vector: &VersionVector) {

@@ -221,13 +221,7 @@ impl Message {
                 out.put_varint(*space);
                 out.push(why.number());
             }
-            Self::Refuse { reason } => {
-                let mut end = reason.len().min(REFUSAL_BYTES);
-                while !reason.is_char_boundary(end) {
-                    end -= 1;
-                }
-                out.put_bytes(reason.get(..end).unwrap_or_default().as_bytes());
-            }
+            Self::Refuse { reason } => out.put_text(reason, REFUSAL_BYTES),
             Self::Spaces { last, ranges } => {
                 out.push(u8::from(!last));
                 put_ranges(out, ranges);

@@ -30,11 +30,8 @@ impl Store {
         if let Some(found) = &*lock(&self.shared.damaged) {
             return Ok(Some(found.clone()));
         }
-        let storage = &self.shared.storage;
-        match storage.read()?.get(Table::Meta, DAMAGED_KEY)? {
-            Some(found) => Ok(Some(shown(&found))),
-            None => Ok(storage.noted_damage()?.map(|found| shown(found.as_bytes()))),
-        }
+        let row = self.shared.storage.read()?.get(Table::Meta, DAMAGED_KEY)?;
+        Ok(row.map(|found| shown(&found)))
     }
 
     /// Refuses where the store is damaged.

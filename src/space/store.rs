@@ -116,7 +116,9 @@ impl Store {
                 HybridClock::after(Hlc::from_be_bytes(bytes))
             }
         };
-        Ok(Self { shared: Arc::new(StoreShared::new(storage, options, clock)) })
+        let mut shared = StoreShared::new(storage, options, clock);
+        shared.damaged = Mutex::new(shared.storage.noted_damage()?);
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// The space of this name. It comes to be with the first write; until then it is empty.

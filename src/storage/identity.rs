@@ -194,8 +194,7 @@ fn decode_note(slot: &[u8]) -> Result<String, DecodeError> {
     if cursor.array()? != *NOTE_MAGIC {
         return Err(cursor.wrong(Problem::Other("not a note")));
     }
-    let bytes = cursor.count(1, NOTE_BYTES)?;
-    Ok(String::from_utf8_lossy(cursor.take(bytes)?).into_owned())
+    Ok(String::from_utf8_lossy(cursor.bytes(NOTE_BYTES)?).into_owned())
 }
 
 fn take_moment(cursor: &mut Cursor<'_>) -> Result<Option<Moment>, DecodeError> {
@@ -268,12 +267,8 @@ impl IdFile {
             None if self.note.is_none() => return Ok(()),
             None => self.file.set_len(NOTE_AT),
             Some(found) => {
-                let mut ends = (0..=found.len().min(NOTE_BYTES)).rev();
-                let end = ends.find(|end| found.is_char_boundary(*end)).unwrap_or(0);
-                let found = found.get(..end).unwrap_or_default();
                 let mut slot = NOTE_MAGIC.to_vec();
-                slot.put_varint(found.len() as u64);
-                slot.extend_from_slice(found.as_bytes());
+                slot.put_text(found, NOTE_BYTES);
                 finish(&mut slot);
                 self.file.seek(SeekFrom::Start(NOTE_AT)).and_then(|_| self.file.write_all(&slot))
             }

@@ -224,7 +224,8 @@ pub trait Storage: Send + Sync {
         Ok(())
     }
 
-    /// What was noted beside the tables.
+    /// What was noted beside the tables: asked when a store is opened on them. May wait for a
+    /// write transaction.
     ///
     /// # Errors
     /// The storage failed.

@@ -107,8 +107,6 @@ struct Inner {
     writer: Mutex<Session>,
     replica: ReplicaId,
     identity: Identity,
-    /// What the identity file says to be wrong with the data file.
-    noted: Mutex<Option<String>>,
     plan: Plan,
 }
 
@@ -380,16 +378,11 @@ impl Storage for RedbStorage {
     }
 
     fn note_damage(&self, found: Option<&str>) -> Result<(), StorageError> {
-        let mut session = self.inner.writer();
-        session.note_damage(found)?;
-        *self.inner.noted.lock().unwrap_or_else(PoisonError::into_inner) =
-            found.filter(|_| session.has_file()).map(str::to_owned);
-        Ok(())
+        self.inner.writer().note_damage(found)
     }
 
     fn noted_damage(&self) -> Result<Option<String>, StorageError> {
-        // Not under the writers' lock, under which somebody may be writing.
-        Ok(self.inner.noted.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self.inner.writer().noted_damage().map(str::to_owned))
     }
 
     fn replica(&self) -> ReplicaId {

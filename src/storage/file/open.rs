@@ -149,9 +149,9 @@ impl Session {
         self.armed
     }
 
-    /// Whether the store lies in a file, beside which there is another one.
-    pub(super) const fn has_file(&self) -> bool {
-        self.id.is_some()
+    /// What the identity file says to be wrong with the data file.
+    pub(super) fn noted_damage(&self) -> Option<&str> {
+        self.id.as_ref()?.note()
     }
 
     /// Notes in the identity file what is wrong with the data file, or that nothing is.
@@ -199,9 +199,8 @@ impl Opened {
     pub(super) fn into_inner(self, id: IdFile, plan: Plan) -> Inner {
         let Self { engine, replica, identity, nonce, fresh } = self;
         let armed = identity != Identity::Kept;
-        let noted = Mutex::new(id.note().map(str::to_owned));
         let session = Session { id: Some(id), nonce, fresh, armed };
-        Inner { engine, writer: Mutex::new(session), replica, identity, noted, plan }
+        Inner { engine, writer: Mutex::new(session), replica, identity, plan }
     }
 }
 

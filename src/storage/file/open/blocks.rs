@@ -54,6 +54,5 @@ pub(in crate::storage::file) fn open_blocks(
         }
     };
     let session = Session { id: None, nonce, fresh: nonce, armed: true };
-    let (noted, plan) = (Mutex::default(), Plan::default());
-    Ok(Inner { engine, writer: Mutex::new(session), replica, identity, noted, plan })
+    Ok(Inner { engine, writer: Mutex::new(session), replica, identity, plan: Plan::default() })
 }
