@@ -71,12 +71,6 @@ impl Batch<'_> {
             if self.state.log_bytes <= limit_bytes {
                 break;
             }
-            // Of a name that has given way, what stands there now may be another one's, and staged.
-            run.last = run.last.min(self.seen(run.replica));
-            if run.first > run.last {
-                runs.0.pop();
-                continue;
-            }
             let (from, to) = run_range(self.space, *run);
             match batch(self.rows, Table::Removals, &from, &to, 1)?.0.pop() {
                 Some((key, row)) => {

@@ -7,8 +7,8 @@ use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::limits;
 use crate::space::content::Content;
 use crate::space::rows::{
-    PASS_ROWS, Pair, Removal, Run, Which, after, batch, corrupt, dot_key, dot_of_key, entry_value,
-    item_key, item_value, space_key, split_dot_value, vector_key,
+    PASS_ROWS, Pair, Removal, Run, Runs, Which, after, batch, corrupt, dot_key, dot_of_key,
+    entry_value, item_key, item_value, space_key, split_dot_value, vector_key,
 };
 use crate::space::stretches::{read_stretches, stretch_key, tag_at};
 use crate::storage::{StorageError, Table};
@@ -109,8 +109,31 @@ impl Batch<'_> {
             }
             Ok(())
         })?;
+        self.forget_ages(renamings)?;
         self.rename_trash(renamings)?;
         self.rename_waiting(renamings)
+    }
+
+    /// Lets the log know no age of what gives way: under its dots others' records come to stand,
+    /// staged ones too.
+    fn forget_ages(&mut self, renamings: &[Renaming]) -> Result<(), StorageError> {
+        self.each_of_space(Table::RemovalAges, |b, (key, row)| {
+            let mut runs = Runs::from_row(row).map_err(|e| corrupt(Table::RemovalAges, key, e))?;
+            let mut changed = false;
+            for run in &mut runs.0 {
+                if let Some(renaming) = Renaming::of(renamings, Dot::new(run.replica, run.last)) {
+                    (run.last, changed) = (renaming.after, true);
+                }
+            }
+            if !changed {
+                return Ok(());
+            }
+            runs.0.retain(|run| run.first <= run.last);
+            match runs.0.is_empty() {
+                true => b.rows.delete(Table::RemovalAges, key).map(drop),
+                false => b.rows.put(Table::RemovalAges, key, &runs.to_row()),
+            }
+        })
     }
 
     fn rename_events(
