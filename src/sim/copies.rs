@@ -43,11 +43,7 @@ impl World<'_> {
             return self.back_up(r);
         };
         let name = self.replicas[r].name;
-        self.remove_all_of(r);
-        self.forget_what_only_it_knows(r);
-        let replica = &mut self.replicas[r];
-        replica.disk.power_off();
-        replica.close();
+        let replica = self.take_away(r);
         replica.disk.put_back(&image);
         replica.stuck = false;
         self.damage(Damage::Restored, || format!("{name} is put back to its copy"));
@@ -75,11 +71,7 @@ impl World<'_> {
             return self.back_up(r);
         };
         let name = self.replicas[r].name;
-        self.remove_all_of(r);
-        self.forget_what_only_it_knows(r);
-        let replica = &mut self.replicas[r];
-        replica.disk.power_off();
-        replica.close();
+        let replica = self.take_away(r);
         replica.disk = replica.disk.twin(&image);
         replica.stuck = false;
         self.damage(Damage::Unnoticed, || {

@@ -268,12 +268,8 @@ impl World<'_> {
                 }
             }
         }
-        self.forget_what_only_it_knows(r);
-        let disk = self.new_disk();
-        let spaces = self.config.spaces;
-        let replica = &mut self.replicas[r];
-        replica.disk.power_off();
-        replica.close();
+        let (disk, spaces) = (self.new_disk(), self.config.spaces);
+        let replica = self.take_away(r);
         (replica.disk, replica.backup, replica.rotten) = (disk, None, false);
         replica.at = (0..spaces).map(|_| AtSpace::unopened()).collect();
         self.open(r)
@@ -403,8 +399,8 @@ impl World<'_> {
     /// A replica goes, or forgets what it knew: of what only it was sure to know to be removed
     /// nobody can say any more whether it lives. Where nothing is forgotten on purpose, whoever
     /// has seen the removal knows.
-    pub(super) fn forget_what_only_it_knows(&mut self, r: usize) {
-        if self.is_exact() && !self.config.twins {
+    fn forget_what_only_it_knows(&mut self, r: usize) {
+        if self.config.is_exact() && !self.config.twins {
             return;
         }
         let mut left = self.living();
@@ -419,11 +415,16 @@ impl World<'_> {
 
     /// A replica is gone for ever, with all that only it knew.
     pub(super) fn lose(&mut self, r: usize) {
+        self.take_away(r).alive = false;
+    }
+
+    /// The same of one that comes back otherwise.
+    pub(super) fn take_away(&mut self, r: usize) -> &mut Replica {
         self.remove_all_of(r);
         self.forget_what_only_it_knows(r);
         let replica = &mut self.replicas[r];
         replica.disk.power_off();
         replica.close();
-        replica.alive = false;
+        replica
     }
 }
