@@ -1,10 +1,13 @@
 //! A store with holes does not tell others that what it lacks was removed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
 
+#[path = "pair/decay.rs"]
+mod decay;
 mod pair;
 
 use std::ops::ControlFlow;
 
+use decay::flip;
 use pair::{items, main_of, meet, options, store};
 use rejoin::causal::ReplicaId;
 use rejoin::session::{Scope, Session};
@@ -248,17 +251,6 @@ fn a_hole_beside_what_is_news_is_noticed() {
     assert!(is_corrupt(&failed[1]), "{failed:?}");
     meet(&third, &there);
     assert_eq!(items(&main_of(&third)).len(), 100);
-}
-
-/// Turns a bit over in place, as where a disk decays: it is the same file, and nobody wrote.
-fn flip(path: &std::path::Path, at: usize) {
-    use std::io::Write;
-    let mut bytes = std::fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    let written = file.metadata().unwrap().modified().unwrap();
-    file.write_all(&bytes).unwrap();
-    file.set_modified(written).unwrap();
 }
 
 #[test]

@@ -144,7 +144,7 @@ impl World {
         Ok(())
     }
 
-    /// The two meet, if they are not twins; what must be there afterwards.
+    /// The two meet; what must be there afterwards.
     fn meet(&mut self, a: usize, b: usize) -> Result<(), String> {
         if a == b {
             return Ok(());

@@ -5,6 +5,7 @@ use std::path::Path;
 use rejoin::Store;
 use serde_json::json;
 
+use crate::decay::flip;
 use crate::found::Image;
 use crate::world::{EVERYTHING, World};
 
@@ -165,17 +166,7 @@ fn damage_that_was_found_ends_syncing_until_a_check_finds_none() {
         let greets = |at: &usize| bytes[*at..].starts_with(b"hello, hello, hello");
         // Where it stands in a table, and not in the journal before that.
         let place = (0..bytes.len() - 19).rfind(greets).unwrap();
-        let flip = || {
-            use std::io::Write;
-            // In place, as where a disk decays: the same file, and nobody wrote.
-            let mut bytes = std::fs::read(w.path("a")).unwrap();
-            bytes[place + 3] ^= 1;
-            let file = std::fs::OpenOptions::new().write(true).open(w.path("a"));
-            let mut file = file.unwrap();
-            let written = file.metadata().unwrap().modified().unwrap();
-            file.write_all(&bytes).unwrap();
-            file.set_modified(written).unwrap();
-        };
+        let flip = || flip(&w.path("a"), place + 3);
         flip();
         assert_eq!(w.run("a", args).code, 1);
         if args[0] == "get" {

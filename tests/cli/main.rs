@@ -3,6 +3,8 @@
 
 mod commands;
 mod conditions;
+#[path = "../pair/decay.rs"]
+mod decay;
 mod files;
 mod found;
 mod meetings;
