@@ -96,7 +96,8 @@ fn siblings_refuse_a_dot_that_their_context_has_seen() {
     assert_eq!(value.seen().count(), 2);
 }
 
-/// In a map the context is that of the whole map: only what stands here is replaced.
+/// In a map the context is that of the whole map: of what it has seen, only what stands here
+/// is replaced.
 #[test]
 fn siblings_in_a_map_replace_none_of_their_neighbours() {
     let mut map: OrMap<char, Siblings<u8>> = OrMap::new();
@@ -110,6 +111,8 @@ fn siblings_in_a_map_replace_none_of_their_neighbours() {
     elsewhere.merge(&delta);
     assert!(elsewhere == map && map.get(&'x').unwrap().values().eq([&3]));
     assert!(map.get(&'y').unwrap().values().eq([&2]));
+    let _ = map.update(replica(A), 'y', |s, dot| s.updating(dot, &nothing, at(2), 4));
+    assert!(map.get(&'y').unwrap().values().eq([&2, &4]));
 }
 
 #[test]
@@ -148,6 +151,42 @@ fn counters_read_their_sum_and_rows() {
     let zero = Causal::from_parts(zero, [dot(A, 1)].into_iter().collect()).unwrap();
     let bytes = postcard::to_allocvec(&zero).unwrap();
     assert_eq!(postcard::from_bytes::<GCounter>(&bytes).unwrap(), zero);
+}
+
+/// Or else a removal that has observed a row leaves what the row that replaced it took over.
+#[test]
+fn an_increment_replaces_no_row_that_was_shown() {
+    let mut counter = PnCounter::new();
+    let _ = (counter.add(replica(A), 5), counter.add(replica(A), 1));
+    assert!(counter.rows().eq([(dot(A, 1), 5), (dot(A, 2), 1)]));
+    let _ = counter.add_at(dot(A, 3), 2).unwrap();
+    let _ = counter.add_shown(replica(A), 3, Seq::new(3)).unwrap();
+    let _ = counter.add_shown_at(dot(A, 5), 4, Seq::new(4)).unwrap();
+    assert!(counter.rows().map(|row| row.1).eq([5, 1, 2, 3, 4]));
+    let _ = counter.add_shown(replica(A), 1, Seq::new(4)).unwrap();
+    assert!(counter.rows().map(|row| row.1).eq([5, 1, 2, 3, 5]));
+}
+
+/// However it is read: or else live items pile up with every mutation.
+#[test]
+fn what_is_said_again_takes_the_place_of_what_was_said() {
+    fn is_last<S: DotStore>(value: &Causal<S>) -> bool {
+        let mut live = Vec::new();
+        value.each_dot(&mut |dot| live.push(dot));
+        live == [dot(B, 1)]
+    }
+    let (a, b) = (replica(A), replica(B));
+    let mut lww = LwwRegister::new();
+    let _ = (lww.write(a, at(1), 'x'), lww.write(b, at(1), 'x'));
+    let mut mv = MvRegister::new();
+    let _ = (mv.write(a, at(1), 'x'), mv.write(b, at(1), 'x'));
+    let (mut or_set, mut rw_set) = (OrSet::new(), RwSet::new());
+    let _ = (or_set.add(a, 'x'), or_set.add(b, 'x'));
+    let _ = (rw_set.add(a, 'x'), rw_set.add(b, 'x'));
+    let (mut ew, mut dw) = (EwFlag::new(), DwFlag::new());
+    let _ = (ew.enable(a), ew.enable(b), dw.enable(a), dw.enable(b));
+    assert!(is_last(&lww) && is_last(&mv) && is_last(&or_set) && is_last(&rw_set));
+    assert!(is_last(&ew) && is_last(&dw));
 }
 
 #[test]
@@ -258,13 +297,16 @@ fn a_value_of_parts_that_do_not_fit_is_refused() {
     assert_eq!(made.into_parts(), (store(), seen(&[dot(A, 1), dot(A, 2)])));
 
     let twice: DotMap<char, DotSet> = {
+        // With a dot between the two, as the keys have it.
         let mut set = OrSetStore(DotMap::of('x', DotSet::of(dot(A, 1))));
-        let other = OrSetStore(DotMap::of('y', DotSet::of(dot(A, 1))));
         let nothing = CausalContext::new();
-        set.join(&other, &Meeting::new(&nothing, &nothing, &other));
+        for (key, dot) in [('y', dot(A, 2)), ('z', dot(A, 1))] {
+            let other = OrSetStore(DotMap::of(key, DotSet::of(dot)));
+            set.join(&other, &Meeting::new(&nothing, &nothing, &other));
+        }
         set.0
     };
-    let found = Causal::from_parts(OrSetStore(twice), seen(&[dot(A, 1)]));
+    let found = Causal::from_parts(OrSetStore(twice), seen(&[dot(A, 1), dot(A, 2)]));
     assert_eq!(found, Err(NotCausal::Twice(dot(A, 1))));
 }
 
