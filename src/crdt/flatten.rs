@@ -82,8 +82,7 @@ pub fn join_flat(
     let only_left = left.iter().filter(|item| !right_seen.contains(item.dot));
     let only_right = right.iter().filter(|item| !left_seen.contains(item.dot));
     let mut live: Vec<FlatItem> = both.chain(only_left).chain(only_right).cloned().collect();
-    live.sort_unstable();
-    live.dedup();
+    live.sort_unstable(); // none is twice: what both hold, both have seen
     live
 }
 

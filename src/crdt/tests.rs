@@ -144,4 +144,137 @@ mod rows {
             [(Kind::MAP, b"\x01k"), (Kind::MAP, &[7]), (Kind::EW_FLAG, b"")];
         assert_eq!(map.flatten().unwrap(), [item(&path, 1, b"")]);
     }
+
+    /// Names of several bytes stand in another order than the numbers that they are of.
+    #[test]
+    fn rows_stand_in_the_order_of_their_paths() {
+        let a = dot(1).replica;
+        let mut set: OrSet<u16> = OrSet::new();
+        let _ = (set.add(a, 128), set.add(a, 200), set.add(a, 256));
+        let path = |name: &'static [u8]| [(Kind::SET, name)];
+        let rows = [
+            item(&path(&[0x80, 1]), 1, b""),
+            item(&path(&[0x80, 2]), 3, b""),
+            item(&path(&[0xc8, 1]), 2, b""),
+        ];
+        assert_eq!(set.flatten().unwrap(), rows);
+    }
+}
+
+/// What is joined when a map is merged: a delta must not make the other keys be looked at.
+mod costs {
+    use core::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::causal::Dot;
+
+    /// Dots that count in one place how often they, and those merged with them, are joined.
+    #[derive(Clone, Debug, Default, PartialEq)]
+    struct Counted {
+        dots: DotSet,
+        /// Not known of an empty store that a join has made.
+        joins: Option<Rc<Cell<usize>>>,
+    }
+
+    impl DotStore for Counted {
+        fn join(&mut self, other: &Self, meeting: &Meeting<'_>) {
+            let joins = self.joins.get_or_insert_with(|| other.joins.clone().unwrap());
+            joins.set(joins.get() + 1);
+            self.dots.join(&other.dots, meeting);
+        }
+
+        fn each_dot(&self, visit: &mut dyn FnMut(Dot)) {
+            self.dots.each_dot(visit);
+        }
+
+        fn is_empty(&self) -> bool {
+            self.dots.is_empty()
+        }
+
+        fn prune(&mut self) {}
+    }
+
+    type Map = OrMap<u32, Causal<Counted>>;
+
+    const A: ReplicaId = ReplicaId::from_bytes([1; 16]);
+    const B: ReplicaId = ReplicaId::from_bytes([2; 16]);
+
+    /// More than a context may have of dots to be searched one by one.
+    const KEYS: u32 = 300;
+
+    #[derive(Default)]
+    struct Count(Rc<Cell<usize>>);
+
+    impl Count {
+        fn put(&self, map: &mut Map, replica: ReplicaId, key: u32) -> Map {
+            map.update(replica, key, |old, dot| {
+                let store = Counted { dots: DotSet::of(dot), joins: Some(self.0.clone()) };
+                Change::write(store, dot, old.dots.dots())
+            })
+        }
+
+        fn full(&self, replica: ReplicaId, from: u32) -> Map {
+            let mut map = Map::new();
+            (from..from + KEYS).for_each(|key| drop(self.put(&mut map, replica, key)));
+            map
+        }
+
+        /// How many stores were joined since it was asked before.
+        fn joins(&self) -> usize {
+            self.0.take()
+        }
+    }
+
+    #[test]
+    fn a_delta_costs_the_keys_that_it_names() {
+        let count = Count::default();
+        let (mut here, mut there) = (count.full(A, 0), count.full(A, 0));
+        // It adds, or puts in the place of what is known there.
+        for _ in 0..2 {
+            count.joins();
+            let delta = count.put(&mut here, A, KEYS);
+            assert_eq!(count.joins(), 1);
+            there.merge(&delta);
+            assert_eq!(count.joins(), 1);
+        }
+        // Or in the place of what is not.
+        let unseen = count.put(&mut here, A, KEYS);
+        let latest = count.put(&mut here, A, KEYS);
+        count.joins();
+        there.merge(&latest);
+        assert_eq!(count.joins(), 1);
+        there.merge(&unseen);
+        assert_eq!(here, there);
+
+        // A removal has a key where it is made. Elsewhere it is looked for until it is found.
+        for (key, looked_at) in [(KEYS, KEYS as usize + 1), (0, 1)] {
+            count.joins();
+            let gone = here.remove(&key);
+            assert_eq!(count.joins(), 1);
+            there.merge(&gone);
+            assert_eq!(count.joins(), looked_at);
+        }
+        assert_eq!(here, there);
+    }
+
+    #[test]
+    fn what_has_removed_nothing_known_costs_its_own_size() {
+        let count = Count::default();
+        let (mut here, other) = (count.full(A, 0), count.full(B, KEYS));
+        count.joins();
+        here.merge(&other);
+        assert_eq!(count.joins(), KEYS as usize);
+
+        // Keys in another order than their dots, which are known here but for the last two.
+        let (mut here, mut there) = (count.full(A, 0), Map::new());
+        let mut some = count.put(&mut there, B, 9);
+        some.merge(&count.put(&mut there, B, 8));
+        here.merge(&some);
+        some.merge(&count.put(&mut there, B, 7));
+        some.merge(&count.put(&mut there, B, 7));
+        count.joins();
+        here.merge(&some);
+        assert_eq!(count.joins(), 3);
+    }
 }
