@@ -61,7 +61,14 @@
 //! cargo mutants -f 'src/digest/*.rs' -- digest::
 //! ```
 //! Of 165 mutants of `causal` 24 do not compile, 138 are noticed (5 of them by never coming to an
-//! end), a test was missing for one, and two change nothing that can be seen. Of 318 of `digest`
-//! 47 do not compile, 253 are noticed (5 of them by never coming to an end), tests were missing
-//! for eleven, one showed a condition that nothing needed, and six change nothing that can be
-//! seen, or only what it costs. `.cargo/mutants.toml` says which may survive, and why.
+//! end), a test was missing for one, and two change nothing that can be seen. Of 285 of `crdt`
+//! 113 do not compile, 170 are noticed, and a test was missing for two that change only what a
+//! merge costs. Of 318 of `digest` 47 do not compile, 253 are noticed (5 of them by never coming
+//! to an end), tests were missing for eleven, one showed a condition that nothing needed, and six
+//! change nothing that can be seen, or only what it costs. `.cargo/mutants.toml` says which may
+//! survive, and why.
+//!
+//! The tool takes out no single statement, and passes over macros and functions called `new`. Of
+//! 73 changes of `crdt` made by hand, most of them such, 53 were noticed, tests were missing for
+//! nine, one showed a line that nothing needed, and ten change only what it costs: eight of these
+//! are noticed now.
