@@ -79,6 +79,7 @@ mod node;
 mod recompute;
 mod refresh;
 mod rows;
+mod verify;
 
 #[cfg(test)]
 mod reference;
@@ -95,3 +96,4 @@ pub use node::{MAX_LEVEL, Node, differing, put_node, read_node, top_level};
 pub(crate) use node::{block_of, exists, low_byte};
 pub use recompute::recompute;
 pub use refresh::{is_clean, refresh, root};
+pub use verify::verify;

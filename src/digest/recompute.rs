@@ -3,7 +3,7 @@
 use super::hash::{BlockHasher, BucketHasher, NodeHash, RootHash, inner};
 use super::node::{MAX_LEVEL, above, block_of, low_byte, position};
 use super::refresh::bucket_of;
-use super::rows::{self, Children};
+use super::rows::{self, Block, Children};
 use crate::causal::{ReplicaId, VersionVector};
 use crate::storage::{Read, StorageError};
 
@@ -18,7 +18,36 @@ pub fn recompute(
     space: u32,
     vector: &VersionVector,
 ) -> Result<RootHash, StorageError> {
-    let mut tree = Tree::default();
+    each_made(read, space, vector, &mut |_| ())
+}
+
+/// What the tree is made of, from the left to the right and each node behind its children.
+pub(super) enum Made {
+    /// A block.
+    Block(ReplicaId, u64, Block),
+    /// The node of an origin on a level from 1, by its index.
+    Inner(ReplicaId, (u8, u64), NodeHash),
+    /// All of an origin.
+    Origin(ReplicaId, NodeHash),
+    /// All of a bucket.
+    Bucket(u8, NodeHash),
+}
+
+/// The same, and shows each node as it is made.
+pub(super) fn each_made(
+    read: &dyn Read,
+    space: u32,
+    vector: &VersionVector,
+    made: &mut dyn FnMut(Made),
+) -> Result<RootHash, StorageError> {
+    let mut tree = Tree {
+        made,
+        block: None,
+        origin: None,
+        levels: Default::default(),
+        bucket: None,
+        buckets: Vec::new(),
+    };
     let mut seen = None;
     rows::each_dot(read, space, &mut |origin, seq, item| {
         let last = match seen {
@@ -30,7 +59,10 @@ pub fn recompute(
         }
         let block = block_of(seq);
         match &mut tree.block {
-            Some((place, hasher)) if *place == (origin, block) => hasher.push(low_byte(seq), item),
+            Some((place, live, hasher)) if *place == (origin, block) => {
+                *live += 1;
+                hasher.push(low_byte(seq), item);
+            }
             _ => {
                 tree.end_block();
                 if tree.origin != Some(origin) {
@@ -39,7 +71,7 @@ pub fn recompute(
                 }
                 let mut hasher = BlockHasher::new(origin, block);
                 hasher.push(low_byte(seq), item);
-                tree.block = Some(((origin, block), hasher));
+                tree.block = Some(((origin, block), 1, hasher));
             }
         }
     })?;
@@ -47,9 +79,10 @@ pub fn recompute(
 }
 
 /// The right edge of a tree that grows to the right.
-#[derive(Default)]
-struct Tree {
-    block: Option<((ReplicaId, u64), BlockHasher)>,
+struct Tree<'a> {
+    made: &'a mut dyn FnMut(Made),
+    /// The block that is still growing, and how many live dots it has.
+    block: Option<((ReplicaId, u64), u16, BlockHasher)>,
     origin: Option<ReplicaId>,
     /// For each level from 1 the node that is still growing: its index and children.
     levels: [(u64, Children); MAX_LEVEL as usize],
@@ -57,11 +90,12 @@ struct Tree {
     buckets: Vec<(u8, NodeHash)>,
 }
 
-impl Tree {
+impl Tree<'_> {
     fn end_block(&mut self) {
-        if let Some(((_, block), hasher)) = self.block.take()
+        if let Some(((origin, block), live, hasher)) = self.block.take()
             && let Some(hash) = hasher.finish()
         {
+            (self.made)(Made::Block(origin, block, Block { hash, live }));
             self.add(1, block, hash);
         }
     }
@@ -78,6 +112,9 @@ impl Tree {
             growing.1.push((position(index), hash));
             let Some(next) = complete else { return };
             (index, hash) = next;
+            if let Some(origin) = self.origin {
+                (self.made)(Made::Inner(origin, (level, index), hash));
+            }
         }
     }
 
@@ -87,11 +124,13 @@ impl Tree {
             let growing = self.levels.get_mut(usize::from(level) - 1);
             let (index, children) = growing.map(core::mem::take).unwrap_or_default();
             top = inner(level, index, &children);
-            if let Some(hash) = top {
+            if let Some((origin, hash)) = self.origin.zip(top) {
+                (self.made)(Made::Inner(origin, (level, index), hash));
                 self.add(level + 1, index, hash);
             }
         }
         let Some((origin, hash)) = self.origin.take().zip(top) else { return };
+        (self.made)(Made::Origin(origin, hash));
         let bucket = bucket_of(origin);
         if self.bucket.as_ref().is_none_or(|(growing, _)| *growing != bucket) {
             self.end_bucket();
@@ -100,8 +139,11 @@ impl Tree {
     }
 
     fn end_bucket(&mut self) {
-        if let Some((bucket, hasher)) = self.bucket.take() {
-            self.buckets.extend(hasher.finish().map(|hash| (bucket, hash)));
+        if let Some((bucket, hasher)) = self.bucket.take()
+            && let Some(hash) = hasher.finish()
+        {
+            (self.made)(Made::Bucket(bucket, hash));
+            self.buckets.push((bucket, hash));
         }
     }
 

@@ -167,6 +167,17 @@ pub(super) fn made_block(
     Ok(hasher.finish().map(|hash| Block { hash, live }))
 }
 
+/// How many rows there are of buckets, origins and nodes.
+pub(super) fn count(read: &dyn Read, space: u32) -> Result<u64, StorageError> {
+    let (from, to) = (key(space, BUCKETS, &[]), key(space, u8::MAX, &[]));
+    let mut count = 0;
+    each(read, Table::Digest, &from, &to, &mut |_, _| {
+        count += 1;
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(count)
+}
+
 // ---- marks
 
 /// Marks a block that has so many live dots more, or less, than before.

@@ -22,6 +22,11 @@ impl Rows {
     pub(super) fn count(&self, table: Table) -> usize {
         self.0.keys().filter(|key| key.0 == table as u8).count()
     }
+
+    pub(super) fn all(&self, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let of = self.0.iter().filter(|((of, _), _)| *of == table as u8);
+        of.map(|((_, key), value)| (key.clone(), value.clone())).collect()
+    }
 }
 
 impl Read for Rows {

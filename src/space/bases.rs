@@ -5,12 +5,12 @@
 
 use std::ops::ControlFlow;
 
-use super::rows::{after, corrupt, range, read_tagged, space_key};
+use super::rows::{SPACE_BYTES, after, corrupt, range, read_tagged, space_key};
 use super::space::Space;
 use super::store::number_of;
 use super::stretches::tag_at;
 use crate::causal::{Dot, ReplicaId, Seq, TaggedVector, VersionVector};
-use crate::codec::{Cursor, Put, limits};
+use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict};
 
@@ -65,6 +65,29 @@ impl Met {
         })?;
         met.sort_by_key(|met| met.at);
         wrong.map_or(Ok(met), Err)
+    }
+}
+
+/// Whether a row of the table is one of these.
+pub(super) fn check_row(key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
+    let mut name = Cursor::new("base", key);
+    let _: [u8; SPACE_BYTES] = name.array()?;
+    let (kind, hash) = (name.u8()?, name.array()?);
+    name.finish()?;
+    let mut cursor = Cursor::new("base", row);
+    match kind {
+        VECTORS => {
+            let vector = cursor.tagged(limits::VECTOR_REPLICAS)?;
+            if VectorHash::of(&vector) != VectorHash(hash) {
+                return Err(cursor.wrong(Problem::Other("not the vector of this hash")));
+            }
+            cursor.finish()
+        }
+        PEERS => {
+            let _: ([u8; 8], [u8; 16]) = (cursor.array()?, cursor.array()?);
+            cursor.finish()
+        }
+        other => Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
     }
 }
 

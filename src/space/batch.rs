@@ -7,7 +7,7 @@ mod rename;
 mod staged;
 
 pub(super) use rename::Renaming;
-pub(super) use staged::release_staged;
+pub(super) use staged::{STAGED_KEY, release_staged};
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -23,7 +23,9 @@ use super::change::{Change, RECORD_DOTS};
 use super::chunk::Claim;
 use super::content::item_row;
 use super::options::Options;
-use super::rows::{Removal, after, corrupt, dot_key, range, space_key, split_dot_value};
+use super::rows::{
+    Removal, SPACE_BYTES, after, corrupt, dot_key, range, space_key, split_dot_value,
+};
 use super::space::Space;
 use super::store::number_of;
 use crate::causal::{Dot, ReplicaId, VersionVector};
@@ -113,6 +115,18 @@ struct Account {
 
 fn key(space: u32, peer: ReplicaId) -> Vec<u8> {
     [space_key(space).as_slice(), &[REGION], peer.as_bytes()].concat()
+}
+
+/// Whether a row of the table of the trash is one of these, as it is where its region says so.
+pub(super) fn check_row(key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
+    let mut name = Cursor::new("claims of a peer", key);
+    let _: [u8; SPACE_BYTES] = name.array()?;
+    if name.u8()? != REGION {
+        return Err(name.wrong(Problem::Other("of no region of the trash")));
+    }
+    name.replica()?;
+    name.finish()?;
+    Account::of_row(row).map(drop)
 }
 
 impl Account {

@@ -21,7 +21,7 @@ use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict, Writ
 pub(crate) type Leaf = [u8; 16];
 
 /// Up to which touch the leaves are right.
-const LEAVES_KEY: &[u8] = b"leaves";
+pub(super) const LEAVES_KEY: &[u8] = b"leaves";
 
 /// The number of the commit that comes next.
 fn next_touch(rows: &dyn Read) -> Result<u64, StorageError> {

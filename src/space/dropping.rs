@@ -13,7 +13,9 @@ use std::ops::ControlFlow;
 use super::batch::release_staged;
 use super::catalog::drop_touched;
 use super::meetings::forget_meetings;
-use super::rows::{Which, after, batch, corrupt, range, read_state, space_key, vector_key};
+use super::rows::{
+    SPACE_BYTES, Which, after, batch, corrupt, range, read_state, space_key, vector_key,
+};
 use super::store::{Store, number_of};
 use super::waiting::forget_waiting;
 use crate::causal::{ReplicaId, Tag};
@@ -57,9 +59,23 @@ pub(super) fn is_dropped(rows: &dyn Read, number: u32) -> Result<bool, StorageEr
 fn names_used(rows: &dyn Read, space: &str) -> Result<Option<(u64, Tag)>, StorageError> {
     let key = names_key(space);
     let Some(row) = rows.get(Table::Meta, &key)? else { return Ok(None) };
-    let mut cursor = Cursor::new("names used up", &row);
-    let read = |cursor: &mut Cursor<'_>| Ok((cursor.varint()?, cursor.tag()?));
-    read(&mut cursor).map(Some).map_err(|e: DecodeError| corrupt(Table::Meta, &key, e))
+    names_of_row(&row).map(Some).map_err(|e| corrupt(Table::Meta, &key, e))
+}
+
+fn names_of_row(row: &[u8]) -> Result<(u64, Tag), DecodeError> {
+    let mut cursor = Cursor::new("names used up", row);
+    let names = (cursor.varint()?, cursor.tag()?);
+    cursor.finish().map(|()| names)
+}
+
+/// Whether a row of the whole store is one of these; `None` where its key is another one's.
+pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
+    if let Some(number) = key.strip_prefix(DROPPED_KEY) {
+        let mut number = Cursor::new("space that was dropped", number);
+        let read = number.array().and_then(|_: [u8; SPACE_BYTES]| number.finish());
+        return Some(read.and_then(|()| Cursor::new("space that was dropped", row).finish()));
+    }
+    key.starts_with(NAMES_KEY).then(|| names_of_row(row).map(drop))
 }
 
 /// The name under which `replica` writes in a space. One that follows another is made of the

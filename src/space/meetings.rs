@@ -90,6 +90,11 @@ pub(super) fn forget_meetings(rows: &mut dyn Write, name: &str) -> Result<(), St
     Ok(())
 }
 
+/// Whether a row of the whole store is one of these; `None` where its key is another one's.
+pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
+    key.starts_with(MET_KEY).then(|| Meeting::from_row(key, row).map(drop))
+}
+
 impl Store {
     /// The newest meeting about all spaces whose names start with `prefix`.
     pub(crate) fn last_meeting(&self, prefix: &str) -> Result<Option<Meeting>, Error> {

@@ -152,6 +152,24 @@ fn each_entry(
     if sound { Ok(()) } else { Err(no_vector(space, which)) }
 }
 
+/// Whether a row of the table of vectors is one of these.
+pub(super) fn check_vector_row(key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
+    let (mut name, mut cursor) = (Cursor::new("vector", key), Cursor::new("vector", row));
+    let _: [u8; SPACE_BYTES] = name.array()?;
+    let which = name.u8()?;
+    if which == Which::Stretches as u8 {
+        name.fixed_dot()?;
+    } else {
+        name.replica()?;
+        let _: [u8; 8] = cursor.array()?;
+    }
+    if which != Which::Staged as u8 {
+        cursor.tag()?;
+    }
+    name.finish()?;
+    cursor.finish()
+}
+
 /// The first key after all that start with `prefix`; empty where there is none.
 pub(super) fn after(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();

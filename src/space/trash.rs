@@ -24,7 +24,7 @@ use crate::codec::{Kind, Prefix, place};
 use crate::error::Error;
 use crate::storage::{Order, Table};
 use rows::{Entry, choose, entries, entry_key, prune};
-pub(super) use rows::{Head, Taker, Trashing, count};
+pub(super) use rows::{Head, Taker, Trashing, check_row, count};
 
 /// An item that a peer took away without a removal record.
 #[derive(Clone, Debug, PartialEq, Eq)]

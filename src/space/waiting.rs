@@ -34,7 +34,7 @@ use super::rows::{
 use super::space::Space;
 use super::store::{Store, number_of};
 use crate::causal::{Dot, ReplicaId, Tag};
-use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
+use crate::codec::{Cursor, DecodeError, Place, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, StorageError, Table, Write};
 
@@ -67,18 +67,19 @@ impl<'r> Waiting<'r> {
     }
 
     fn of(key: &[u8], row: &'r [u8]) -> Result<Self, StorageError> {
-        let read = || -> Result<Self, DecodeError> {
-            let dot = dot_of_key(key)?;
-            let mut cursor = Cursor::new("salvaged item", row);
-            let stand_in = match cursor.u8()? {
-                0 => None,
-                1 => Some(cursor.fixed_dot()?),
-                other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
-            };
-            let place = cursor.bytes(limits::PLACE_BYTES)?;
-            Ok(Self { dot, stand_in, place, value: cursor.take_rest() })
+        Self::read(key, row).map_err(|e| corrupt(Table::Meta, key, e))
+    }
+
+    fn read(key: &[u8], row: &'r [u8]) -> Result<Self, DecodeError> {
+        let dot = dot_of_key(key)?;
+        let mut cursor = Cursor::new("salvaged item", row);
+        let stand_in = match cursor.u8()? {
+            0 => None,
+            1 => Some(cursor.fixed_dot()?),
+            other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
         };
-        read().map_err(|e| corrupt(Table::Meta, key, e))
+        let place = cursor.bytes(limits::PLACE_BYTES)?;
+        Ok(Self { dot, stand_in, place, value: cursor.take_rest() })
     }
 
     pub(super) fn put(&self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
@@ -93,6 +94,16 @@ impl<'r> Waiting<'r> {
         row.extend_from_slice(self.value);
         rows.put(Table::Meta, &key, &row)
     }
+}
+
+/// Whether a row of the whole store is one of these; `None` where its key is another one's.
+pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
+    let read = || {
+        let waiting = Waiting::read(key, row)?;
+        Place::check(waiting.place)?;
+        split_item_value(waiting.value).map(drop)
+    };
+    key.starts_with(WAITING_KEY).then(read)
 }
 
 /// Whether a row of the whole store is one of these.

@@ -13,9 +13,11 @@ use crate::space::rows::{
 };
 use crate::storage::{Order, StorageError, Table, Write};
 
-/// Where it is counted how much a peer has staged in all spaces.
+/// Under it, it is counted how much each peer has staged in all spaces.
+pub(in crate::space) const STAGED_KEY: &[u8] = b"staged/";
+
 fn staged_key(peer: ReplicaId) -> Vec<u8> {
-    [b"staged/".as_slice(), peer.as_bytes()].concat()
+    [STAGED_KEY, peer.as_bytes()].concat()
 }
 
 /// Nothing is staged in a space any more: no longer counts it for the peer whose it was.

@@ -16,7 +16,7 @@ use crate::space::batch::{Batch, Renaming};
 use crate::space::content::item_row;
 use crate::space::options::Options;
 use crate::space::rows::{
-    PASS_ROWS, Pair, after, corrupt, dot_key, item_value, put_dot, range, space_key,
+    PASS_ROWS, Pair, SPACE_BYTES, after, corrupt, dot_key, item_value, put_dot, range, space_key,
     split_dot_value, split_item_value,
 };
 use crate::space::scan::Item;
@@ -45,13 +45,14 @@ impl Head {
     pub(in crate::space) fn read(rows: &dyn Read, space: u32) -> Result<Self, StorageError> {
         let key = Self::key(space);
         let Some(row) = rows.get(Table::Trash, &key)? else { return Ok(Self::default()) };
-        let mut cursor = Cursor::new("trash", &row);
-        let read = || {
-            let head =
-                Self { count: cursor.varint()?, bytes: cursor.varint()?, next: cursor.varint()? };
-            cursor.finish().map(|()| head)
-        };
-        read().map_err(|e| corrupt(Table::Trash, &key, e))
+        Self::of_row(&row).map_err(|e| corrupt(Table::Trash, &key, e))
+    }
+
+    fn of_row(row: &[u8]) -> Result<Self, DecodeError> {
+        let mut cursor = Cursor::new("trash", row);
+        let head =
+            Self { count: cursor.varint()?, bytes: cursor.varint()?, next: cursor.varint()? };
+        cursor.finish().map(|()| head)
     }
 
     fn write(self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
@@ -89,6 +90,15 @@ pub(in crate::space) fn count(rows: &dyn Read, space: u32) -> Result<(u64, u64),
     wrong.map_or(Ok((count, bytes)), Err)
 }
 
+/// Whether a row of the table is one of these; `None` where its region is not.
+pub(in crate::space) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
+    match key.get(SPACE_BYTES) {
+        Some(&HEAD) => Some(Head::of_row(row).map(drop)),
+        Some(&ENTRIES) => Some(Entry::read(key, row).and_then(|entry| entry.trashed()).map(drop)),
+        _ => None,
+    }
+}
+
 /// An entry as it stands in its row.
 pub(super) struct Entry<'r> {
     number: u64,
@@ -102,16 +112,17 @@ pub(super) struct Entry<'r> {
 
 impl<'r> Entry<'r> {
     pub(super) fn of(key: &[u8], row: &'r [u8]) -> Result<Self, StorageError> {
-        let read = || -> Result<Self, DecodeError> {
-            let mut number = Cursor::new("trash", key);
-            let _: [u8; 5] = number.array()?;
-            let number = u64::from_be_bytes(number.array()?);
-            let mut cursor = Cursor::new("trash", row);
-            let (at_ms, peer, dot) = (cursor.varint()?, cursor.replica()?, cursor.fixed_dot()?);
-            let place = cursor.bytes(PLACE_BYTES)?;
-            Ok(Self { number, at_ms, peer, dot, place, value: cursor.take_rest() })
-        };
-        read().map_err(|e| corrupt(Table::Trash, key, e))
+        Self::read(key, row).map_err(|e| corrupt(Table::Trash, key, e))
+    }
+
+    fn read(key: &[u8], row: &'r [u8]) -> Result<Self, DecodeError> {
+        let mut number = Cursor::new("trash", key);
+        let _: [u8; 5] = number.array()?;
+        let number = u64::from_be_bytes(number.array()?);
+        let mut cursor = Cursor::new("trash", row);
+        let (at_ms, peer, dot) = (cursor.varint()?, cursor.replica()?, cursor.fixed_dot()?);
+        let place = cursor.bytes(PLACE_BYTES)?;
+        Ok(Self { number, at_ms, peer, dot, place, value: cursor.take_rest() })
     }
 
     fn to_row(&self) -> Vec<u8> {

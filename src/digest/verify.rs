@@ -1,0 +1,91 @@
+//! Whether the kept rows are those that the dots would give, each of them.
+
+use super::hash::NodeHash;
+use super::recompute::{Made, each_made};
+use super::rows;
+use crate::causal::{ReplicaId, VersionVector};
+use crate::storage::{Read, StorageError};
+
+/// What of the kept digest is not as [`recompute`](super::recompute) makes it, in words, if
+/// anything is. A root alone says nothing of what a walk finds beneath it. Only to be asked of
+/// rows of which no block [waits](super::is_clean).
+///
+/// Costs a pass over all rows of dots, and a lookup for each row of the digest.
+///
+/// # Errors
+/// The storage failed, or a row is none of the digest.
+pub fn verify(
+    read: &dyn Read,
+    space: u32,
+    vector: &VersionVector,
+) -> Result<Option<String>, StorageError> {
+    let buckets = rows::buckets(read, space)?;
+    let (mut kept, mut found) = (Kept { read, space, buckets, origin: None, rows: 0 }, Ok(None));
+    let root = each_made(read, space, vector, &mut |made| {
+        if matches!(found, Ok(None)) {
+            found = kept.differs(made);
+        }
+    })?;
+    if let Some(differs) = found? {
+        return Ok(Some(differs));
+    }
+    if rows::root(read, space)? != root {
+        return Ok(Some("the root".to_owned()));
+    }
+    let beside = rows::count(read, space)?.saturating_sub(kept.rows);
+    Ok((beside > 0).then(|| format!("{beside} rows of what has no live dots")))
+}
+
+/// What is kept, beside what is made.
+struct Kept<'a> {
+    read: &'a dyn Read,
+    space: u32,
+    buckets: Vec<(u8, NodeHash)>,
+    /// Up to which level nodes of an origin have rows.
+    origin: Option<(ReplicaId, u8)>,
+    /// Rows that were compared.
+    rows: u64,
+}
+
+impl Kept<'_> {
+    /// In words, what of this is kept otherwise.
+    fn differs(&mut self, made: Made) -> Result<Option<String>, StorageError> {
+        let (read, space) = (self.read, self.space);
+        Ok(match made {
+            Made::Block(origin, index, made) => {
+                self.rows += 1;
+                let same = rows::block(read, space, origin, index)? == Some(made);
+                (!same).then(|| format!("block {index} of replica {origin}"))
+            }
+            Made::Inner(origin, (level, index), made) => {
+                if level > self.height(origin)? {
+                    return Ok(None); // no row of its own
+                }
+                self.rows += 1;
+                let same = rows::node(read, space, (origin, level, index))? == Some(made);
+                (!same).then(|| format!("node {index} on level {level} of replica {origin}"))
+            }
+            Made::Origin(origin, made) => {
+                self.rows += 1;
+                let kept = rows::origin(read, space, origin)?.map(|kept| kept.hash);
+                (kept != Some(made)).then(|| format!("replica {origin}"))
+            }
+            Made::Bucket(bucket, made) => {
+                self.rows += 1;
+                let same = self.buckets.contains(&(bucket, made));
+                (!same).then(|| format!("bucket {bucket}"))
+            }
+        })
+    }
+
+    fn height(&mut self, origin: ReplicaId) -> Result<u8, StorageError> {
+        if let Some((known, height)) = self.origin
+            && known == origin
+        {
+            return Ok(height);
+        }
+        let height = rows::origin(self.read, self.space, origin)?.map_or(0, |kept| kept.height);
+        self.origin = Some((origin, height));
+        Ok(height)
+    }
+}
