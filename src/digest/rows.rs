@@ -167,9 +167,9 @@ pub(super) fn made_block(
     Ok(hasher.finish().map(|hash| Block { hash, live }))
 }
 
-/// How many rows there are of buckets, origins and nodes.
+/// How many rows there are, of any region.
 pub(super) fn count(read: &dyn Read, space: u32) -> Result<u64, StorageError> {
-    let (from, to) = (key(space, BUCKETS, &[]), key(space, u8::MAX, &[]));
+    let (from, to) = (space.to_be_bytes(), key(space, u8::MAX, &[]));
     let mut count = 0;
     each(read, Table::Digest, &from, &to, &mut |_, _| {
         count += 1;

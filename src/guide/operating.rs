@@ -278,4 +278,5 @@
 //!
 //! A server is a replica like any other. It may be stopped at any time; what was cut goes on
 //! at the next session, and a large delta from a store that was opened anew begins
-//! [anew](super::sync#what-a-cut-does).
+//! [anew](super::sync#what-a-cut-does): over a bad line `rejoin sync --retry 100` keeps it open,
+//! and tries so often again where the line is cut or nobody is there.

@@ -300,8 +300,9 @@
 //!   next session with the *same* peer says so in its opening, and that peer goes on behind
 //!   it. Another peer's delta does not build on it: staging vouches for what one peer said. Nor
 //!   does that of a peer that was opened anew since, which may be a copy: it begins anew. So over
-//!   a line that is cut again and again, what has much to send stays open: `rejoin serve`, or a
-//!   program that holds the store, rather than one `rejoin sync` after the other.
+//!   a line that is cut again and again, what has much to send stays open: `rejoin sync --retry
+//!   100`, `rejoin serve`, or a program that holds the store, rather than one `rejoin sync` after
+//!   the other.
 //! - After the last chunk: the delta stands whole. The proof is missing; the next session
 //!   makes it.
 //! - Within claims: nothing of them is applied, or all with its news.

@@ -128,6 +128,39 @@ pub enum NetError {
     },
 }
 
+impl NetError {
+    /// Whether it was the pipe that failed, or nobody was there: another try may come through.
+    /// What one of the sides found wrong with the other, or with itself, is found again.
+    ///
+    /// ```
+    /// # use rejoin::net::NetError;
+    /// assert!(NetError::ClosedEarly { peer: "10.0.0.7:7777".to_owned() }.is_of_the_pipe());
+    /// let url = "http://10.0.0.7".to_owned();
+    /// let wrong = NetError::BadUrl { url, reason: "not a scheme that it speaks".to_owned() };
+    /// assert!(!wrong.is_of_the_pipe());
+    /// ```
+    #[must_use]
+    pub const fn is_of_the_pipe(&self) -> bool {
+        match self {
+            Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Handshake { .. }
+            | Self::TimedOut { .. }
+            | Self::ClosedEarly { .. }
+            | Self::Io { .. }
+            | Self::NotWebSocket { .. } => true,
+            Self::BadUrl { .. }
+            | Self::TlsNotSupported { .. }
+            | Self::Stopped { .. }
+            | Self::NotLoopback { .. }
+            | Self::AddressInUse { .. }
+            | Self::Bind { .. }
+            | Self::Session { .. }
+            | Self::Panicked { .. } => false,
+        }
+    }
+}
+
 /// Why a session ended before it was over, and what it had done until then.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]

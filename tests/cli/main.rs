@@ -9,6 +9,7 @@ mod files;
 mod found;
 mod meetings;
 mod recover;
+mod retry;
 mod rows;
 mod trash;
 mod world;

@@ -299,6 +299,10 @@ pub(crate) struct SyncArgs {
     /// All spaces of both stores whose names start so.
     #[arg(long, value_name = "P")]
     pub(crate) prefix: Option<Name>,
+    /// Tries so often again where the line is cut or nobody is there, each time behind what has
+    /// arrived.
+    #[arg(long, value_name = "TIMES", default_value_t = 0, conflicts_with = "file")]
+    pub(crate) retry: u32,
     /// The other store only receives: nothing is taken from it.
     #[arg(long)]
     pub(crate) receive_only: bool,

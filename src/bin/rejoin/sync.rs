@@ -9,7 +9,7 @@ use rejoin::{Error, Store};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::SyncArgs;
-use crate::out::{Done, Failure, Out};
+use crate::out::{Done, Failure, Out, note};
 use crate::report::{Other, tell};
 use crate::serve::{runtime, trace};
 use crate::{Place, open};
@@ -33,10 +33,8 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
     let (report, other, failed) = match (&args.url, &args.file) {
         (Some(url), _) => {
             trace(LevelFilter::WARN);
-            match runtime()?.block_on(sync_url(&store, scope, url, &options)) {
-                Ok(report) => (report, None, None),
-                Err(SyncError { reason, report }) => (*report, None, Some(reason)),
-            }
+            let (report, failed) = call(&store, &scope, (url, args.retry), &options)?;
+            (report, None, failed)
         }
         (None, Some(file)) => {
             let there = open(file, true, place.now_ms)?;
@@ -51,6 +49,64 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
         (None, None) => return Err(Failure::new("give a URL or --file")),
     };
     tell(&report, other.as_ref(), failed.map(Failure::from), out)
+}
+
+/// The wait before another try, and the longest; it doubles while nobody answers.
+const WAITS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(30)];
+
+/// Meets a server, and where it is the line that fails, tries so often again. The store stays
+/// open meanwhile: what was staged there goes by the opening. What was done in all, and why
+/// the last try failed, where it did.
+fn call(
+    store: &Store,
+    scope: &Scope,
+    (url, retries): (&str, u32),
+    options: &NetOptions,
+) -> Result<(Report, Option<NetError>), Failure> {
+    let runtime = runtime()?;
+    let [first, most] = WAITS;
+    let (mut all, mut wait, mut tried) = (Report::default(), first, 0);
+    loop {
+        let reason = match runtime.block_on(sync_url(store, scope.clone(), url, options)) {
+            Ok(report) => return Ok((behind(all, report), None)),
+            Err(SyncError { reason, report }) => {
+                if report.frames_received > 0 {
+                    wait = first;
+                }
+                all = behind(all, *report);
+                reason
+            }
+        };
+        if tried == retries || !reason.is_of_the_pipe() {
+            return Ok((all, Some(reason)));
+        }
+        tried += 1;
+        note(format_args!("{reason}; tries again in {wait:?} ({tried} of {retries})"));
+        std::thread::sleep(wait);
+        wait = wait.saturating_mul(2).min(most);
+    }
+}
+
+/// What two sessions did together, the second behind the first.
+fn behind(first: Report, mut report: Report) -> Report {
+    report.peer = report.peer.or(first.peer);
+    report.round_trips += first.round_trips;
+    report.frames_sent += first.frames_sent;
+    report.frames_received += first.frames_received;
+    report.bytes_sent += first.bytes_sent;
+    report.bytes_received += first.bytes_received;
+    report.items_sent += first.items_sent;
+    report.items_received += first.items_received;
+    report.removals_sent += first.removals_sent;
+    report.removals_received += first.removals_received;
+    report.repaired += first.repaired;
+    report.kept += first.kept;
+    report.forks.splice(..0, first.forks);
+    report.equivocations.splice(..0, first.equivocations);
+    if report.spaces.is_empty() {
+        report.spaces = first.spaces;
+    }
+    report
 }
 
 /// Both sides of a session in one process: frames go straight from one to the other. What each
