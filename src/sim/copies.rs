@@ -1,5 +1,6 @@
 //! Replicas that are copied and put back, whether they notice it or not.
 
+use super::claims::Claimed;
 use super::config::REPLICAS;
 use super::damage::Damage;
 use super::replica::{AtSpace, Backup, Copied};
@@ -108,7 +109,8 @@ impl World<'_> {
         let replica = &mut self.replicas[r];
         replica.is_twin = true;
         for (at, held) in replica.at.iter_mut().zip(held) {
-            *at = AtSpace { promised: held, ..AtSpace::of(at.id, at.line) };
+            let claimed = Claimed::copied([&at.claimed].into_iter());
+            *at = AtSpace { promised: held, claimed, ..AtSpace::of(at.id, at.line) };
         }
     }
 }
