@@ -1,13 +1,11 @@
 //! What decoders take of the processor for bytes that were chosen to cost the most: no more than
 //! a millisecond for each 64 KiB is what they may.
 //!
-//! `cargo run --release --features sim --example decoders [FOLDER OF INPUTS FOR frame]`
+//! `cargo run --release --all-features --example decoders [FOLDER OF INPUTS FOR frame]`
 //!
 //! Each input is decoded again and again for a while, and the quickest of some such whiles
 //! counts, by the time that this thread was on a processor: so it is much the same on a busy
 //! machine. Inputs are as long as they are; one shorter than 64 KiB may take a millisecond too.
-//! A chunk is the one thing that means more events than it has bytes, and what they may take
-//! beside is counted by the event.
 #![allow(clippy::indexing_slicing, clippy::expect_used, reason = "what is decoded is ours")]
 #![allow(clippy::unwrap_used, dead_code, reason = "the seeds are those of the tests")]
 
@@ -35,8 +33,6 @@ use rejoin::storage::Table;
 
 const UNIT_BYTES: u64 = 64 * limits::KIB as u64;
 const MOST_NS: u64 = 1_000_000;
-/// What an event of a chunk may take beside.
-const EVENT_NS: u64 = 50;
 const WHILES: u32 = 4;
 /// Long beside the ticks in which the time of a thread is told.
 const WHILE_NS: u64 = 40_000_000;
@@ -66,24 +62,22 @@ fn takes_ns(decode: &dyn Fn()) -> u64 {
     best
 }
 
-/// A decoder, what it is handed, how long that is, and the events that it says.
+/// A decoder, what it is handed, and how long that is.
 struct Case {
     name: String,
     bytes: usize,
-    events: usize,
     decode: Box<dyn Fn()>,
 }
 
 fn case(name: &str, bytes: Vec<u8>, decode: impl Fn(&[u8]) + 'static) -> Case {
     let length = bytes.len();
     let decode = Box::new(move || decode(black_box(&bytes)));
-    Case { name: name.to_owned(), bytes: length, events: 0, decode }
+    Case { name: name.to_owned(), bytes: length, decode }
 }
 
 fn frame(name: &str, bytes: Vec<u8>) -> Case {
-    let events = decoders::frame(&bytes).unwrap_or_default();
     let read = |bytes: &[u8]| drop(black_box(decoders::frame(bytes)));
-    Case { events, ..case(&format!("frame: {name}"), bytes, read) }
+    case(&format!("frame: {name}"), bytes, read)
 }
 
 fn id(n: u32) -> [u8; 16] {
@@ -130,9 +124,7 @@ fn cases() -> Vec<Case> {
     all.push(frame("items that share a place of empty steps", shared_places(b"\x09\0\0", 31)));
     let run = seeds::full_frames().into_iter().find(|(name, _)| *name == "a run of removals");
     let run = run.map(|(_, bytes)| bytes).unwrap_or_default();
-    let mut runs = frame("ten runs of removals", run.repeat(10));
-    runs.events *= 10;
-    all.push(runs);
+    all.push(frame("runs of removals", run.repeat(UNIT_BYTES as usize / run.len().max(1))));
     all.push(frame("messages without a body", vec![2; UNIT_BYTES as usize]));
     all.push(frame("messages of two bytes", [11, 0].repeat(UNIT_BYTES as usize / 2)));
 
@@ -194,17 +186,15 @@ fn main() -> ExitCode {
     }
     let mut told: Vec<(u64, String)> = Vec::new();
     let mut over = 0;
-    for Case { name, bytes, events, decode } in &all {
+    for Case { name, bytes, decode } in &all {
         let ns = takes_ns(decode);
-        let most =
-            MOST_NS * (*bytes as u64).max(UNIT_BYTES) / UNIT_BYTES + EVENT_NS * *events as u64;
+        let most = MOST_NS * (*bytes as u64).max(UNIT_BYTES) / UNIT_BYTES;
         let share = 100 * ns / most;
         let mark = if share > 100 { " OVER" } else { "" };
         over += usize::from(share > 100);
         let us = ns / 1_000;
-        let line = format!(
-            "{share:4} % of what it may: {us:7} µs for {bytes:9} bytes, {events:6} events: {name}{mark}"
-        );
+        let line =
+            format!("{share:4} % of what it may: {us:7} µs for {bytes:9} bytes: {name}{mark}");
         told.push((share, line));
     }
     told.sort_by_key(|(share, _)| std::cmp::Reverse(*share));

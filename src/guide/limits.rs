@@ -38,8 +38,9 @@
 //! taken all the same); a walk repairs up to 100,000 blocks, and a proof that still fails
 //! begins another.
 //!
-//! To read a frame or a row takes at most four times its bytes of memory and 64 KiB; only the
-//! events of a chunk, of which a run names many in few bytes, take up to 320 bytes each.
+//! To read a frame or a row takes at most four times its bytes of memory and 64 KiB, and a
+//! millisecond for each 64 KiB. A run in a chunk names up to 65,536 removals in few bytes: they
+//! become rows one by one.
 //!
 //! Siblings are not limited: they are reported, and the application resolves them.
 //!

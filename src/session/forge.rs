@@ -9,15 +9,12 @@ use crate::codec::{Cursor, DecodeError};
 use crate::digest::{Node, RootHash};
 use crate::space::{Chunk, VectorHash};
 
-/// Reads the messages of a frame one by one, as a session does, and keeps none; how many events
-/// the longest chunk in it has.
+/// Reads the messages of a frame one by one, as a session does, and keeps none.
 ///
 /// # Errors
 /// As a session's.
-pub(crate) fn read(messages: &[u8]) -> Result<usize, DecodeError> {
-    let mut events = 0;
-    each(messages, |message, _| events = events.max(events_of(&message)))?;
-    Ok(events)
+pub(crate) fn read(messages: &[u8]) -> Result<(), DecodeError> {
+    each(messages, |_, _| ())
 }
 
 /// The first message that is spelled otherwise when it is written again, in words. What a
@@ -47,13 +44,6 @@ fn each(messages: &[u8], mut visit: impl FnMut(Message, &[u8])) -> Result<(), De
         visit(message, messages.get(from..to).unwrap_or_default());
     }
     Ok(())
-}
-
-fn events_of(message: &Message) -> usize {
-    match message {
-        Message::Chunk { chunk, .. } => chunk.events.len(),
-        _ => 0,
-    }
 }
 
 /// What a liar says of how a space stands at its side.
@@ -112,7 +102,7 @@ pub(crate) fn messages(says: &[Say]) -> Vec<u8> {
             }
             Say::Answer(space, stands) => Message::Answer { space, standing: stands.standing() },
             Say::WantVector(space) => Message::WantVector { space },
-            Say::Chunk(space, chunk) => Message::Chunk { space, chunk: Box::new(chunk) },
+            Say::Chunk(space, chunk) => Message::Chunk { space, chunk: Box::new(chunk.spelled()) },
             Say::Proof(space, root) => Message::Proof { space, root: RootHash::from_bytes(root) },
             Say::Again(space) => Message::Again { space },
             Say::Nodes(space, families, blocks) => {

@@ -124,7 +124,7 @@ fn chunk(events: Vec<(Dot, Event)>, last: Option<Last>) -> Chunk {
 }
 
 fn send(session: &mut Session, chunk: Chunk) -> Result<(), Error> {
-    hand(session, &frame(&[Message::Chunk { space: 0, chunk: Box::new(chunk) }]))
+    hand(session, &frame(&[Message::Chunk { space: 0, chunk: Box::new(chunk.spelled()) }]))
 }
 
 /// A frame full of one message is refused, and is not answered at length.
@@ -198,7 +198,7 @@ fn chunks_beyond_the_window_are_refused() {
     let last = Chunk { last: Some(Last::default()), ..Chunk::default() };
     for chunk in [Chunk::default(), last] {
         let mut session = accepted(&store, &vector(&[(EVIL, 100)]));
-        let message = Message::Chunk { space: 0, chunk: Box::new(chunk) };
+        let message = Message::Chunk { space: 0, chunk: Box::new(chunk.spelled()) };
         refused(&mut session, &message, 100_000);
         drop(session);
         sound(&store);
@@ -213,7 +213,7 @@ fn places_in_few_bytes_do_not_fill_the_memory() {
     let place = at(vec![0_u8; 4096]).place();
     let event = |past| Event::Item { place: place.as_bytes().to_vec(), past, payload: vec![0; 8] };
     let events = (1..=1_000).map(|n| (Dot::new(EVIL, Seq::new(n)), event(VersionVector::new())));
-    let chunk = Box::new(chunk(events.collect(), None));
+    let chunk = Box::new(chunk(events.collect(), None).spelled());
     refused(&mut session, &Message::Chunk { space: 0, chunk }, 1);
 }
 

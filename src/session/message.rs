@@ -51,7 +51,7 @@ use crate::causal::{ReplicaId, Tag, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::digest::RootHash;
 use crate::error::{Error, PeerError};
-use crate::space::{BlockContents, Chunk, History, VectorHash};
+use crate::space::{BlockContents, History, SpelledChunk, VectorHash};
 
 use super::contents::{put_contents, take_contents};
 use super::histories::{put_histories, take_histories, take_origins};
@@ -114,7 +114,7 @@ pub(super) enum Message {
     },
     Chunk {
         space: u64,
-        chunk: Box<Chunk>,
+        chunk: Box<SpelledChunk>,
     },
     Taken {
         space: u64,
@@ -165,7 +165,7 @@ pub(super) enum Message {
     /// Items under dots that live at the peer too and hold something else there.
     Unlike {
         space: u64,
-        chunk: Box<Chunk>,
+        chunk: Box<SpelledChunk>,
     },
 }
 
@@ -305,7 +305,7 @@ impl Message {
             }
             8 => {
                 let space = cursor.varint()?;
-                Self::Chunk { space, chunk: Box::new(Chunk::decode(cursor)?) }
+                Self::Chunk { space, chunk: Box::new(SpelledChunk::decode(cursor)?) }
             }
             9 => Self::Taken { space: cursor.varint()?, chunks: cursor.varint()? },
             10 => {
@@ -331,7 +331,7 @@ impl Message {
             20 => Self::Contents { space: cursor.varint()?, blocks: take_contents(cursor)? },
             21 => {
                 let space = cursor.varint()?;
-                Self::Unlike { space, chunk: Box::new(Chunk::decode(cursor)?) }
+                Self::Unlike { space, chunk: Box::new(SpelledChunk::decode(cursor)?) }
             }
             other => return Err(here.wrong(Problem::UnknownTag { found: other.into() })),
         })

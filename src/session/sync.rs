@@ -408,6 +408,6 @@ impl SpaceSync {
             self.sent_chunks = 0;
             self.sent_all(around)?;
         }
-        Ok(Poll::Message(Message::Chunk { space: self.id, chunk: Box::new(chunk) }))
+        Ok(Poll::Message(Message::Chunk { space: self.id, chunk: Box::new(chunk.spelled()) }))
     }
 }

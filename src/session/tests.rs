@@ -461,7 +461,7 @@ fn lies_about_events_with_two_contents_are_refused() {
         };
         let mut frame = Vec::new();
         frame.put_varint(shown);
-        Message::Unlike { space: 0, chunk: Box::new(lie) }.encode(&mut frame);
+        Message::Unlike { space: 0, chunk: Box::new(lie.spelled()) }.encode(&mut frame);
         let refused = pair.sides[1].handle_frame(0, &frame);
         assert!(matches!(refused, Err(crate::Error::Peer(_))), "{refused:?}");
         assert_eq!(right.space("main").unwrap().root().unwrap(), before);

@@ -121,14 +121,14 @@ fn messages() -> Vec<(String, Message)> {
             Message::Histories { space: 2, histories: vec![first_history, second_history] },
         ),
         ("contents", Message::Contents { space: 2, blocks }),
-        ("unlike", Message::Unlike { space: 2, chunk: Box::new(unlike) }),
+        ("unlike", Message::Unlike { space: 2, chunk: Box::new(unlike.spelled()) }),
         ("refuse", Message::Refuse { reason: "no ✗".to_owned() }),
     ]
     .into_iter()
     .map(|(name, message)| (name.to_owned(), message))
     .collect::<Vec<_>>();
     all.extend(sample_chunks().into_iter().map(|(name, chunk)| {
-        (name.to_owned(), Message::Chunk { space: 0, chunk: Box::new(chunk) })
+        (name.to_owned(), Message::Chunk { space: 0, chunk: Box::new(chunk.spelled()) })
     }));
     all
 }

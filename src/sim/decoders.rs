@@ -4,12 +4,11 @@
 use crate::codec::DecodeError;
 use crate::storage::Table;
 
-/// Reads a frame as a session does, message by message; how many events the longest chunk
-/// in it has.
+/// Reads a frame as a session does, message by message.
 ///
 /// # Errors
 /// What a session refuses it for.
-pub fn frame(bytes: &[u8]) -> Result<usize, DecodeError> {
+pub fn frame(bytes: &[u8]) -> Result<(), DecodeError> {
     crate::session::forge::read(bytes)
 }
 

@@ -25,10 +25,8 @@
 //! - Each such event costs an origin. Once a vector has half of those that it may have, no more
 //!   are settled, and sessions end as [`Diverged`](crate::session::Why::Diverged).
 
-use std::collections::BTreeSet;
-
 use super::batch::Batch;
-use super::chunk::{Chunk, Event};
+use super::chunk::{Brought, Chunk, Event, SpelledChunk};
 use super::content::Content;
 use super::rows::{dot_key, item_key};
 use super::scan::Item;
@@ -153,7 +151,7 @@ impl Space {
     pub(crate) fn take_unlike(
         &self,
         generation: u64,
-        theirs: &Chunk,
+        theirs: &SpelledChunk,
         peer: ReplicaId,
     ) -> Result<(Chunk, Vec<Equivocation>), Error> {
         let (own, options) = (self.replica(), &self.store.shared.options);
@@ -163,36 +161,36 @@ impl Space {
         self.in_batch::<_, Error>(&mut guard, Durability::Immediate, |mut batch| {
             let (mut mine, mut found, mut bytes) = (Chunk::default(), Vec::new(), 0);
             batch.trash.taker = Some(Taker::new(peer, now_ms, options));
-            for (dot, event) in &theirs.events {
-                let Event::Item { place, past, payload } = event else {
+            let mut full = false;
+            theirs.each::<Error>(&mut |dot, brought| {
+                let Brought::Item { place, past, payload } = brought else {
                     return Err(protocol("a removal that is said to be an item"));
                 };
                 if dot.seq > batch.seen(dot.replica) || past.get(own) > batch.seen(own) {
                     return Err(protocol("an item that nobody can have seen here"));
                 }
-                if batch.origins() >= limits::VECTOR_REPLICAS / 2 {
-                    break;
+                // However small the peer's are: the rest is found by the next walk.
+                full |=
+                    bytes >= limits::CHUNK_BYTES || batch.origins() >= limits::VECTOR_REPLICAS / 2;
+                if full {
+                    return Ok(());
                 }
-                let theirs =
-                    Content { place: place.clone(), past: past.clone(), payload: payload.clone() };
-                let key = dot_key(batch.space, *dot);
-                let Some(row) = batch.rows.get(Table::Dots, &key)? else { continue };
-                let here = Content::read(batch.rows, batch.space, *dot, &row)?;
-                if here.hash(*dot) == theirs.hash(*dot) {
-                    continue;
+                let theirs = Content { place: place.to_vec(), past, payload: payload.to_vec() };
+                let key = dot_key(batch.space, dot);
+                let Some(row) = batch.rows.get(Table::Dots, &key)? else { return Ok(()) };
+                let here = Content::read(batch.rows, batch.space, dot, &row)?;
+                if here.hash(dot) == theirs.hash(dot) {
+                    return Ok(());
                 }
-                let Settled { kept, other, second, is_news } = batch.part(*dot, &here, &theirs)?;
+                let Settled { kept, other, second, is_news } = batch.part(dot, &here, &theirs)?;
                 if is_news {
-                    let (kept, other) = (kept.item(*dot)?, other.item(second)?);
+                    let (kept, other) = (kept.item(dot)?, other.item(second)?);
                     found.push(Equivocation { space: self.name().to_owned(), kept, other });
                 }
                 bytes += here.bytes();
-                mine.push_item(*dot, here);
-                // However small the peer's are: the rest is found by the next walk.
-                if bytes >= limits::CHUNK_BYTES {
-                    break;
-                }
-            }
+                mine.push_item(dot, here);
+                Ok(())
+            })?;
             let changed = !mine.events.is_empty();
             Ok(((mine, found), changed.then_some(batch)))
         })
@@ -235,13 +233,6 @@ impl Batch<'_> {
 }
 
 impl Chunk {
-    /// The blocks in which its events stand.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = (ReplicaId, u64)> {
-        let block = |(dot, _): &(Dot, Event)| (dot.replica, digest::block_of(dot.seq));
-        let blocks: BTreeSet<_> = self.events.iter().map(block).collect();
-        blocks.into_iter()
-    }
-
     fn push_item(&mut self, dot: Dot, Content { place, past, payload }: Content) {
         self.upto.advance(dot);
         self.events.push((dot, Event::Item { place, past, payload }));
@@ -300,10 +291,10 @@ mod tests {
         let (mut incoming, _) =
             Incoming::open(&space, space.generation(), (replica(9), replica(8))).unwrap();
         let told = VersionVector::new();
-        incoming.take(&seen, &told, (&told, Default::default()), 0).unwrap();
+        incoming.take(&seen.spelled(), &told, (&told, Default::default()), 0).unwrap();
         let mut chunk = Chunk::default();
         chunk.push_item(dot, lie);
-        space.take_unlike(space.generation(), &chunk, replica(9)).unwrap();
+        space.take_unlike(space.generation(), &chunk.spelled(), replica(9)).unwrap();
         let status = space.status().unwrap();
         assert_eq!((status.items, status.trash_items), (1, 1));
         assert!(store.check().unwrap().is_sound());

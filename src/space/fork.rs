@@ -380,7 +380,7 @@ mod tests {
         let (mut incoming, _) =
             Incoming::open(space, space.generation(), (replica(9), replica(8))).unwrap();
         let told = (*space.snapshot().unwrap().vector).clone();
-        incoming.take(chunk, &told, (&told, MassRemoval::default()), 0).unwrap();
+        incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap();
     }
 
     /// A peer says first that all was seen under the name that events would get, and then that

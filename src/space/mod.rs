@@ -113,9 +113,9 @@ mod writer;
 pub(crate) use bases::VectorHash;
 pub(crate) use brake::Claimed;
 pub(crate) use catalog::Leaf;
-pub(crate) use chunk::Chunk;
+pub(crate) use chunk::SpelledChunk;
 #[cfg(any(test, feature = "sim"))]
-pub(crate) use chunk::{Claim, Event, Last};
+pub(crate) use chunk::{Chunk, Claim, Event, Last};
 #[cfg(feature = "sim")]
 pub(crate) use decoders::read_row;
 pub(crate) use equivocation::BlockContents;

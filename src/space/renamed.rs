@@ -142,7 +142,7 @@ mod tests {
         let (mut incoming, _) =
             Incoming::open(&space, space.generation(), (replica(9), replica(8))).unwrap();
         let chunk = Chunk { last: Some(last), ..Chunk::default() };
-        incoming.take(&chunk, &told, (&told, MassRemoval::default()), 0).unwrap();
+        incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap();
         let seen = TaggedVector::from_sorted(vec![(replica(1), first, tag)]).unwrap();
         let called = called_now(&space.snapshot().unwrap().view(), &seen);
         assert!(matches!(called, Err(Error::Usage(UsageError::ContextAhead { .. }))), "{called:?}");

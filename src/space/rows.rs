@@ -365,6 +365,13 @@ impl Runs {
         }
     }
 
+    /// Whether a dot is among them, where they ascend.
+    pub(super) fn contain(&self, dot: Dot) -> bool {
+        let before = |run: &Run| (run.replica, run.last) < (dot.replica, dot.seq);
+        let run = self.0.get(self.0.partition_point(before));
+        run.is_some_and(|run| run.replica == dot.replica && run.first <= dot.seq)
+    }
+
     pub(super) fn to_row(&self) -> Vec<u8> {
         let mut row = Vec::new();
         row.put_varint(self.0.len() as u64);

@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 
 use super::batch::{Batch, Staging};
 use super::brake::{Claimed, Claims, MassRemoval};
-use super::chunk::{Chunk, Event};
+use super::chunk::{Brought, SpelledChunk, nth};
 use super::handles::split_stamp;
-use super::rows::{DOT_BYTES, Removal, Which, read_vector};
+use super::rows::{Removal, Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
 use super::trash::Taker;
@@ -205,7 +205,7 @@ impl Incoming {
     /// changed then.
     pub(crate) fn take(
         &mut self,
-        chunk: &Chunk,
+        chunk: &SpelledChunk,
         told: &VersionVector,
         (cut, asked): (&VersionVector, MassRemoval),
         now_ms: u64,
@@ -215,6 +215,7 @@ impl Incoming {
         }
         let stages = chunk.last.is_none() || self.holds;
         let mut takes_place = false;
+        let bytes = chunk.row_bytes();
         if stages {
             let mut place = lock(&self.space.shared.staging);
             let feeds = place.feeder == Some(self.id) || fault!(TwoSessionsFeedOneStaging);
@@ -224,8 +225,8 @@ impl Incoming {
                 return Ok(Taken::Displaced);
             }
             if !self.holds {
-                let (chunks, bytes) = (place.chunks, place.bytes);
-                let now = Waiting { chunks, chunk_ms: now_ms, bytes, bytes_ms: now_ms };
+                let (chunks, came) = (place.chunks, place.bytes);
+                let now = Waiting { chunks, chunk_ms: now_ms, bytes: came, bytes_ms: now_ms };
                 let waiting = self.waiting.get_or_insert(now);
                 let taken = place.feeder.is_some() && !fault!(TwoSessionsFeedOneStaging);
                 if taken && place.goes_on(waiting, now_ms) {
@@ -236,12 +237,13 @@ impl Incoming {
             self.waiting = None;
             place.feeder = Some(self.id);
             place.chunks += 1;
-            place.bytes += chunk_bytes(chunk);
+            place.bytes += bytes;
         }
         if takes_place {
             self.staged = VersionVector::new();
         }
-        let taken = self.commit(chunk, told, (cut, asked), stages, takes_place)?;
+        let place = stages.then_some((bytes, takes_place));
+        let taken = self.commit(chunk, told, (cut, asked), place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
@@ -251,24 +253,23 @@ impl Incoming {
     }
 
     /// Whether a chunk ends a delta and brings nothing that this replica has not seen.
-    pub(crate) fn has_all(&self, chunk: &Chunk) -> Result<bool, Error> {
+    pub(crate) fn has_all(&self, chunk: &SpelledChunk) -> Result<bool, Error> {
         let Some(last) = &chunk.last else { return Ok(false) };
         let seen = self.space.snapshot()?.vector;
         let has_seen = seen.covers(&chunk.upto) && seen.covers(&last.vector);
-        Ok(chunk.events.is_empty() && has_seen)
+        Ok(chunk.is_empty() && has_seen)
     }
 
     /// Refuses a delta that names events of ours which we never made and does not bring them,
     /// and one whose end does not cover what it brought. Whether it may be taken: not where it
     /// brings events in our name. They are a twin's, of which the peer has heard since it told
     /// how it stands, or it lies; the next session finds out.
-    fn check(&self, chunk: &Chunk) -> Result<bool, Error> {
+    fn check(&self, chunk: &SpelledChunk) -> Result<bool, Error> {
         let (own, seen) = (self.space.replica(), self.space.snapshot()?.vector);
         let last = chunk.last.as_ref().map_or(Seq::ZERO, |last| last.vector.get(own));
         let brought = chunk.upto.get(own).max(last);
         // A past too: passed on, it would take away what this replica is still to write.
-        let replaced = chunk.events.iter().map(|(_, event)| event.replaces(own)).max();
-        let named = replaced.unwrap_or(Seq::ZERO).max(brought);
+        let named = chunk.replaces(own)?.max(brought);
         if named > seen.get(own) && !fault!(OwnFutureTaken) {
             return match brought >= named || chunk.last.is_none() {
                 true => Ok(false),
@@ -288,15 +289,17 @@ impl Incoming {
         Ok(true)
     }
 
+    /// Where it is staged, `place` says how many bytes that takes, and whether another's go.
     fn commit(
         &mut self,
-        chunk: &Chunk,
+        chunk: &SpelledChunk,
         told: &VersionVector,
         (cut, asked): (&VersionVector, MassRemoval),
-        stages: bool,
-        takes_place: bool,
+        place: Option<(u64, bool)>,
     ) -> Result<Taken, Error> {
         let space = &self.space;
+        let (stages, takes_place) = (place.is_some(), place.is_some_and(|place| place.1));
+        let bytes = place.map_or(0, |place| place.0);
         self.chunks += 1;
         let mut guard = space.store.shared.writer()?;
         // Between the chunks of a large delta, so that a cut loses little; at its end the
@@ -329,7 +332,7 @@ impl Incoming {
                 }
             }
             let Some(last) = &chunk.last else {
-                if !batch.may_stage(feeder, chunk_bytes(chunk), options.staging_bytes)? {
+                if !batch.may_stage(feeder, bytes, options.staging_bytes)? {
                     batch.clear_staging()?;
                     return Ok((Taken::TooMuch, Some(batch)));
                 }
@@ -353,8 +356,11 @@ impl Incoming {
                     return Ok((Taken::Forked, None));
                 }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
-                let fresh = (!stages).then_some(chunk.events.as_slice());
-                batch.promote(&last.vector, fresh)?;
+                let fresh = match !stages && batch.state.staged > 0 {
+                    true => Some(chunk.runs()?),
+                    false => None,
+                };
+                batch.promote(&last.vector, fresh.as_ref())?;
             }
             let mut change = space.changing(batch, clock);
             let claims = Claims { peer, claims: &last.claims, cut };
@@ -374,49 +380,70 @@ impl Incoming {
     }
 }
 
-/// About how many bytes the rows of a chunk take.
-fn chunk_bytes(chunk: &Chunk) -> u64 {
-    let bytes = chunk.events.iter().map(|(_, event)| match event {
-        Event::Item { place, past, payload } => 2 * place.len() + 20 * past.len() + payload.len(),
-        Event::Removal(Removal::Prefix { prefix, past }) => {
-            prefix.as_bytes().len() + 20 * past.len()
-        }
-        Event::Removal(Removal::Dots(dots)) => DOT_BYTES * dots.len(),
-    });
-    // Dot and number of the space stand in each key; an item has two, and a hash.
-    bytes.map(|bytes| (bytes + 2 * DOT_BYTES + 24) as u64).sum()
-}
-
 /// Puts the rows of a chunk. Under a dot that `staged` covers a row may stand already, at
 /// another place even, from a peer that says otherwise; it goes first.
 fn stage(
     batch: &mut Batch<'_>,
-    chunk: &Chunk,
+    chunk: &SpelledChunk,
     staged: &Staged,
     clock: &mut HybridClock,
     wall_ms: u64,
-) -> Result<(), StorageError> {
-    let mut items = Vec::new();
+) -> Result<(), Error> {
+    // Places one behind the other: the next one is read where the last one was.
+    let (mut places, mut items) = (Vec::new(), Vec::new());
     let half = chunk.last.is_some() && fault!(ChunkAppliedByHalf);
-    let events = chunk.events.len() / if half { 2 } else { 1 };
-    for (dot, event) in chunk.events.iter().take(events) {
-        if dot.seq <= batch.seen(dot.replica) && !fault!(SeenEventsTakenAgain) {
-            continue;
+    let (live, removed) = chunk.counts();
+    let mut left = if half { (live + removed) / 2 } else { u64::MAX };
+    chunk.each::<Error>(&mut |dot, brought| {
+        if left == 0 {
+            return Ok(());
         }
-        if batch.state.staged > 0 && staged.may_hold(*dot) {
-            batch.unstage(*dot)?;
-        }
-        match event {
-            Event::Item { place, past, payload } => {
+        left -= 1;
+        match brought {
+            Brought::Item { place, past, payload } => {
+                if !makes_room(batch, dot, staged)? {
+                    return Ok(());
+                }
                 if let Ok(Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER) =
                     place::leaf_kind(place)
                 {
                     clock.observe(split_stamp(payload)?.0, wall_ms, CLOCK_AHEAD_MS);
                 }
-                items.push(Staging { dot: *dot, place, past, payload });
+                let from = places.len();
+                places.extend_from_slice(place);
+                items.push((dot, from..places.len(), past, payload));
             }
-            Event::Removal(removal) => batch.stage_removal(*dot, removal)?,
+            Brought::Removal(removal) => {
+                if makes_room(batch, dot, staged)? {
+                    batch.stage_removal(dot, &removal)?;
+                }
+            }
+            Brought::Run { count, first } => {
+                for n in 0..count {
+                    if makes_room(batch, nth(dot, n), staged)? {
+                        batch.stage_removal(nth(dot, n), &Removal::Dots(vec![nth(first, n)]))?;
+                    }
+                }
+            }
         }
+        Ok(())
+    })?;
+    let items = items.iter().map(|(dot, place, past, payload)| Staging {
+        dot: *dot,
+        place: places.get(place.clone()).unwrap_or_default(),
+        past,
+        payload,
+    });
+    Ok(batch.stage_items(items.collect())?)
+}
+
+/// Whether an event is to be staged: not one that was seen. What stands in its way goes.
+fn makes_room(batch: &mut Batch<'_>, dot: Dot, staged: &Staged) -> Result<bool, StorageError> {
+    if dot.seq <= batch.seen(dot.replica) && !fault!(SeenEventsTakenAgain) {
+        return Ok(false);
     }
-    batch.stage_items(items)
+    if batch.state.staged > 0 && staged.may_hold(dot) {
+        batch.unstage(dot)?;
+    }
+    Ok(true)
 }

@@ -145,9 +145,9 @@ fn import_lines() {
 fn frames_full_of_short_entries() {
     let mut over = Vec::new();
     for (what, frame) in seeds::full_frames() {
-        let (events, taken_bytes) = targets::read_frame(&frame);
-        let events = events.unwrap_or_else(|error| panic!("{what}: {error}"));
-        let most = targets::most_bytes(frame.len(), events);
+        let (read, taken_bytes) = targets::read_frame(&frame);
+        read.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let most = targets::most_bytes(frame.len());
         if taken_bytes > most {
             over.push(format!("{what}: {taken_bytes} bytes of memory for {}", frame.len()));
         }
@@ -161,7 +161,7 @@ fn lines_written_to_take_memory() {
     let mut over = Vec::new();
     for (what, line) in &seeds::costly_lines(1 << 20) {
         let (ops, taken) = targets::read_lines(line.as_bytes());
-        let most = targets::most_bytes(line.len(), 0) + targets::OP_BYTES * ops;
+        let most = targets::most_bytes(line.len()) + targets::OP_BYTES * ops;
         if taken > most {
             let start: String = line.chars().take(60).collect();
             let bytes = line.len();

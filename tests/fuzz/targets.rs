@@ -33,13 +33,10 @@ pub(crate) const ALL: [Target; 7] = [
 /// What a decoder may take for each byte, and beside that.
 const TIMES: u64 = 4;
 const BESIDE_BYTES: u64 = 64 * limits::KIB as u64;
-/// What an event in a chunk takes beside its bytes: a chunk is the one list of which an entry
-/// takes more than it says, since a run names many, and [`limits::CHUNK_EVENTS`] bounds it.
-const EVENT_BYTES: u64 = 320;
 
-/// The most memory that bytes with so many events in a chunk may take.
-pub(crate) fn most_bytes(bytes: usize, events: usize) -> u64 {
-    TIMES * bytes as u64 + BESIDE_BYTES + EVENT_BYTES * events as u64
+/// The most memory that so many bytes may take.
+pub(crate) const fn most_bytes(bytes: usize) -> u64 {
+    TIMES * bytes as u64 + BESIDE_BYTES
 }
 
 /// Runs a decoder; what it gives, and the memory that it took.
@@ -53,22 +50,19 @@ fn measured<T>(decode: impl FnOnce() -> T) -> (T, u64) {
 #[track_caller]
 fn within<T>(bytes: usize, decode: impl FnOnce() -> T) -> T {
     let (decoded, taken) = measured(decode);
-    assert!(taken <= most_bytes(bytes, 0), "{taken} bytes of memory for {bytes}");
+    assert!(taken <= most_bytes(bytes), "{taken} bytes of memory for {bytes}");
     decoded
 }
 
-/// Reads a frame; how many events a chunk in it has, and the memory that it took.
-pub(crate) fn read_frame(bytes: &[u8]) -> (Result<usize, DecodeError>, u64) {
+/// Reads a frame; and the memory that it took.
+pub(crate) fn read_frame(bytes: &[u8]) -> (Result<(), DecodeError>, u64) {
     measured(|| decoders::frame(bytes))
 }
 
 /// A frame: read message by message, and of one spelling.
 pub(crate) fn frame(bytes: &[u8]) {
     let (read, taken) = read_frame(bytes);
-    // Of a chunk that is refused, whose tag is 8, it is not known how many a run has made.
-    let refused = if bytes.contains(&8) { limits::CHUNK_EVENTS } else { 0 };
-    let events = read.as_ref().copied().unwrap_or(refused);
-    assert!(taken <= most_bytes(bytes.len(), events), "{taken} bytes for {}", bytes.len());
+    assert!(taken <= most_bytes(bytes.len()), "{taken} bytes for {}", bytes.len());
     if read.is_ok() {
         let other = decoders::respelled(bytes).expect("it was read before");
         assert_eq!(other, None, "a second spelling");
@@ -283,6 +277,6 @@ pub(crate) fn read_lines(bytes: &[u8]) -> (u64, u64) {
 /// Lines of an import: understood or refused.
 pub(crate) fn import_line(bytes: &[u8]) {
     let (ops, taken) = read_lines(bytes);
-    let most = most_bytes(bytes.len(), 0) + OP_BYTES * ops;
+    let most = most_bytes(bytes.len()) + OP_BYTES * ops;
     assert!(taken <= most, "{taken} bytes of memory for {}", bytes.len());
 }

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::session::contents::CONTENT_BLOCKS;
 use crate::session::message::Message;
 use crate::session::report::Why;
-use crate::space::{BlockContents, Chunk};
+use crate::space::{BlockContents, SpelledChunk};
 
 /// How often contents are compared in a session, at most; the next one goes on.
 const CONTENTS: u8 = 32;
@@ -59,19 +59,19 @@ impl SpaceSync {
         }
         let chunk = self.space.unlike(self.generation, blocks, &self.cut)?;
         self.phase = Phase::Contents;
-        self.queue.push_back(Message::Unlike { space: self.id, chunk: Box::new(chunk) });
+        self.queue.push_back(Message::Unlike { space: self.id, chunk: Box::new(chunk.spelled()) });
         Ok(())
     }
 
     pub(super) fn take_unlike(
         &mut self,
-        chunk: &Chunk,
+        chunk: &SpelledChunk,
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
         if chunk.last.is_some() {
             return Err(protocol("items of two contents that end a delta"));
         }
-        self.space.check_blocks(chunk.blocks())?;
+        self.space.check_blocks(chunk.blocks()?.into_iter())?;
         let (mine, found) = self.space.take_unlike(self.generation, chunk, around.peer)?;
         around.report.equivocations.extend(found);
         self.phase = Phase::Proof;
@@ -82,7 +82,7 @@ impl SpaceSync {
         if self.opener {
             return self.prove_with_news(around);
         }
-        self.queue.push_back(Message::Unlike { space: self.id, chunk: Box::new(mine) });
+        self.queue.push_back(Message::Unlike { space: self.id, chunk: Box::new(mine.spelled()) });
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::session::message::Message;
 use crate::session::report::Why;
-use crate::space::{Chunk, Claimed, Taken};
+use crate::space::{Claimed, SpelledChunk, Taken};
 
 impl SpaceSync {
     /// The peer has taken chunks.
@@ -113,7 +113,7 @@ impl SpaceSync {
 
     pub(super) fn take_chunk(
         &mut self,
-        chunk: Box<Chunk>,
+        chunk: Box<SpelledChunk>,
         around: &mut Around<'_>,
     ) -> Result<Option<Message>, Error> {
         let Some(incoming) = &mut self.incoming else {

@@ -5,11 +5,10 @@ use std::ops::ControlFlow;
 use super::{Batch, Covered, Staging, run_range};
 use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::faults::fault;
-use crate::space::chunk::Event;
 use crate::space::content::item_row;
 use crate::space::rows::{
-    PASS_ROWS, Removal, Run, State, Which, after, batch, corrupt, dot_key, dot_of_key, item_key,
-    range, read_count, space_key, split_dot_value, split_item_value, vector_key,
+    PASS_ROWS, Removal, Run, Runs, State, Which, after, batch, corrupt, dot_key, dot_of_key,
+    item_key, range, read_count, space_key, split_dot_value, split_item_value, vector_key,
 };
 use crate::storage::{Order, StorageError, Table, Write};
 
@@ -100,13 +99,13 @@ impl Batch<'_> {
     /// events between the old vector and the new appear, then what their pasts and
     /// removal records cover disappears.
     ///
-    /// `fresh` is what the delta brought, ascending, where it is all of one chunk; rows there
+    /// `fresh` is what the delta brought, where it is all of one chunk; rows there
     /// that it did not bring were staged from elsewhere and are dead at the sender: they go.
     /// `None` where the whole staging is this delta's own.
     pub(in crate::space) fn promote(
         &mut self,
         to: &VersionVector,
-        fresh: Option<&[(Dot, Event)]>,
+        fresh: Option<&Runs>,
     ) -> Result<(), StorageError> {
         let old: Vec<_> = to.iter().map(|(r, _)| (r, self.seen(r))).collect();
         let runs: Vec<Run> = to
@@ -141,16 +140,14 @@ impl Batch<'_> {
     }
 
     /// Takes away what stands ahead of the vector in a run and is not among `fresh`.
-    fn unstage_others(&mut self, run: Run, fresh: &[(Dot, Event)]) -> Result<(), StorageError> {
+    fn unstage_others(&mut self, run: Run, fresh: &Runs) -> Result<(), StorageError> {
         for table in [Table::Dots, Table::Removals] {
             self.each_row_of(table, run, |b, dot, _| {
-                match fresh.binary_search_by_key(&dot, |event| event.0) {
-                    Ok(_) => Ok(()),
-                    Err(_) => {
-                        b.keep_in_trash(dot)?;
-                        b.unstage(dot)
-                    }
+                if fresh.contain(dot) {
+                    return Ok(());
                 }
+                b.keep_in_trash(dot)?;
+                b.unstage(dot)
             })?;
         }
         Ok(())

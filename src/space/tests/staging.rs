@@ -15,7 +15,7 @@ fn incoming(space: &Space, peer: u8) -> (Incoming, VersionVector) {
 
 fn take(incoming: &mut Incoming, chunk: &Chunk) -> Result<Taken, Error> {
     let nothing = VersionVector::new();
-    incoming.take(chunk, &nothing, (&nothing, MassRemoval::default()), 0)
+    incoming.take(&chunk.spelled(), &nothing, (&nothing, MassRemoval::default()), 0)
 }
 
 /// An element of an origin's event, as a chunk that is not the last of its delta.
