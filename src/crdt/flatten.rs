@@ -58,7 +58,8 @@ pub trait Flatten {
 }
 
 /// The join of two states in their flat form, item by item as the law says: what the store
-/// must come to. Slow and obvious; the result is in the order of path, then dot.
+/// must come to. Slow and obvious; the result is in the order of path, then dot. Each side has
+/// seen the dots of its items, and has none of them twice.
 ///
 /// ```
 /// use rejoin::{causal::ReplicaId, crdt::{Flatten, OrSet, join_flat}};
@@ -82,7 +83,7 @@ pub fn join_flat(
     let only_left = left.iter().filter(|item| !right_seen.contains(item.dot));
     let only_right = right.iter().filter(|item| !left_seen.contains(item.dot));
     let mut live: Vec<FlatItem> = both.chain(only_left).chain(only_right).cloned().collect();
-    live.sort_unstable(); // none is twice: what both hold, both have seen
+    live.sort_unstable();
     live
 }
 

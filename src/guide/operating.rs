@@ -138,7 +138,8 @@
 //!
 //! [`Store::check`](crate::Store::check) (`rejoin check`) reads all rows and holds them against
 //! each other: each item against its dot and its hash, counts against rows, the digest against
-//! the dots; whatever else sessions rely on is read as they would. [`Store::check_deep`](crate::Store::check_deep) (`rejoin check --deep`) reads
+//! the dots; whatever else sessions rely on is read as they would.
+//! [`Store::check_deep`](crate::Store::check_deep) (`rejoin check --deep`) reads
 //! every page of the engine as well. A store that is not sound does not sync: to others, an item
 //! that it has seen and lost would be deleted. Sessions hold what they send, and the blocks that
 //! they make claims on, against their hashes; whoever finds something wrong writes it down, and

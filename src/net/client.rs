@@ -1,14 +1,17 @@
 //! The side that connects.
 
+use std::io;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::drive::{Job, Role, run};
-use super::error::{NetError, SyncError};
+use super::error::{NetError, PipeError, SyncError};
 use super::meter::Metered;
 use super::options::NetOptions;
 use super::socket::{Socket, config};
@@ -36,7 +39,7 @@ pub async fn sync_url(
     let (stream, meter) = Metered::new(stream);
     let handshake = tokio_tungstenite::client_async_with_config(url, stream, Some(config()));
     let (socket, _) = match timeout(options.handshake_timeout, handshake).await {
-        Ok(shaken) => shaken.map_err(|e| handshake_failed(&peer, &e))?,
+        Ok(shaken) => shaken.map_err(|e| handshake_failed(&peer, e))?,
         Err(_) => return Err(late(&peer, "the handshake", options.handshake_timeout).into()),
     };
     let (_stays, stop) = watch::channel(false);
@@ -120,17 +123,30 @@ async fn connect(
     Ok(stream)
 }
 
-pub(super) fn handshake_failed(peer: &str, error: &WsError) -> NetError {
+pub(super) fn handshake_failed(peer: &str, error: WsError) -> NetError {
+    use ProtocolError::{HandshakeIncomplete, ResetWithoutClosingHandshake};
     let reason = match error {
+        WsError::Io(error) => return PipeError::from(error).with(peer),
+        WsError::ConnectionClosed
+        | WsError::Protocol(HandshakeIncomplete | ResetWithoutClosingHandshake) => {
+            return PipeError::Closed.with(peer);
+        }
         WsError::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();
             let body: String = String::from_utf8_lossy(body).chars().take(200).collect();
             let status = response.status();
-            if body.is_empty() {
-                format!("HTTP {status}")
-            } else {
-                format!("HTTP {status}: {body}")
+            let said = match body.is_empty() {
+                true => format!("HTTP {status}"),
+                false => format!("HTTP {status}: {body}"),
+            };
+            if status.is_server_error() {
+                // A gateway, behind which nobody answers now.
+                return NetError::Unreachable {
+                    peer: peer.to_owned(),
+                    source: io::Error::other(said),
+                };
             }
+            said
         }
         other => other.to_string(),
     };

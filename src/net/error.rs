@@ -144,12 +144,12 @@ impl NetError {
         match self {
             Self::Refused { .. }
             | Self::Unreachable { .. }
-            | Self::Handshake { .. }
             | Self::TimedOut { .. }
             | Self::ClosedEarly { .. }
-            | Self::Io { .. }
-            | Self::NotWebSocket { .. } => true,
-            Self::BadUrl { .. }
+            | Self::Io { .. } => true,
+            Self::Handshake { .. }
+            | Self::NotWebSocket { .. }
+            | Self::BadUrl { .. }
             | Self::TlsNotSupported { .. }
             | Self::Stopped { .. }
             | Self::NotLoopback { .. }

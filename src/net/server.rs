@@ -149,7 +149,7 @@ async fn serve(
         _ = stop.changed() => return Err(NetError::Stopped { peer }.into()),
     };
     let socket = match shaken {
-        Ok(shaken) => shaken.map_err(|e| handshake_failed(&peer, &e))?,
+        Ok(shaken) => shaken.map_err(|e| handshake_failed(&peer, e))?,
         Err(_) => return Err(late(&peer, "the handshake", options.handshake_timeout).into()),
     };
     let (role, scope) = (Role::Accept, Scope::All);

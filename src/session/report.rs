@@ -1,5 +1,7 @@
 //! What a session tells the application.
 
+use std::collections::BTreeSet;
+
 use crate::causal::ReplicaId;
 use crate::digest::RootHash;
 #[cfg(doc)]
@@ -56,6 +58,59 @@ impl Report {
         self.finished && self.spaces.iter().all(|space| space.why.is_none())
     }
 
+    /// What two sessions with one peer about the same spaces did together, this one behind
+    /// `earlier`, which was cut.
+    ///
+    /// A session names the spaces that it had to compare: of those that only the earlier one
+    /// named, one that came to its end has found nothing that differs.
+    #[must_use]
+    pub fn behind(self, earlier: Self) -> Self {
+        let Self {
+            peer,
+            round_trips,
+            frames_sent,
+            frames_received,
+            bytes_sent,
+            bytes_received,
+            items_sent,
+            items_received,
+            removals_sent,
+            removals_received,
+            repaired,
+            kept,
+            mut forks,
+            mut equivocations,
+            mut spaces,
+            finished: _,
+        } = earlier;
+        forks.extend(self.forks);
+        equivocations.extend(self.equivocations);
+        let named: BTreeSet<_> = self.spaces.iter().map(|space| space.name.clone()).collect();
+        spaces.retain(|space| !named.contains(&space.name));
+        if self.finished {
+            spaces.iter_mut().for_each(|space| space.why = None);
+        }
+        spaces.extend(self.spaces);
+        Self {
+            peer: self.peer.or(peer),
+            round_trips: self.round_trips + round_trips,
+            frames_sent: self.frames_sent + frames_sent,
+            frames_received: self.frames_received + frames_received,
+            bytes_sent: self.bytes_sent + bytes_sent,
+            bytes_received: self.bytes_received + bytes_received,
+            items_sent: self.items_sent + items_sent,
+            items_received: self.items_received + items_received,
+            removals_sent: self.removals_sent + removals_sent,
+            removals_received: self.removals_received + removals_received,
+            repaired: self.repaired + repaired,
+            kept: self.kept + kept,
+            forks,
+            equivocations,
+            spaces,
+            finished: self.finished,
+        }
+    }
+
     /// What became of the space of this name.
     #[must_use]
     pub fn space(&self, name: &str) -> Option<&SpaceReport> {
@@ -69,7 +124,8 @@ impl Report {
 pub struct SpaceReport {
     /// Its name.
     pub name: String,
-    /// The root that both sides have at what both have seen; none where it was not proven.
+    /// The root that both sides have at what both have seen; none where it was not proven, or
+    /// not asked for, since neither side has changed.
     pub root: Option<RootHash>,
     /// Why it is not proven equal; none where it is.
     pub why: Option<Why>,

@@ -2,17 +2,23 @@
 
 mod beside;
 
+use std::ops::ControlFlow;
+
 use super::rows::{
-    PASS_ROWS, Removal, State, after, batch, dot_key, dot_of_key, item_key, payload_of, read_state,
-    space_key, split_dot_value, split_item_key,
+    PASS_ROWS, Removal, State, after, dot_key, dot_of_key, item_key, range, read_state, space_key,
+    split_dot_value, split_item_key, split_item_value,
 };
 use super::store::{Store, number_of};
 use super::trash::{self, Head};
 use crate::causal::VersionVector;
 use crate::codec::Place;
+use crate::codec::limits::MIB;
 use crate::digest::{self, ItemHash};
 use crate::error::Error;
-use crate::storage::{Read, StorageError, Table};
+use crate::storage::{Order, Read, StorageError, Table};
+
+/// Bytes of rows that a pass holds, beside the last one's.
+const PASS_BYTES: usize = MIB;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,10 +66,10 @@ impl CheckReport {
 impl Store {
     /// Checks the store against itself: each item against its dot and its hash, counts
     /// against rows, each node of the digest against the dots, and of all other rows whether
-    /// they can be read. Reads every row, each block of the file
-    /// verified against its seal, and holds a bounded part of them in memory. What it does not
-    /// look at is the engine's own: see [`check_deep`](Self::check_deep). It stops at a block
-    /// that does not match its seal, since nothing can be said of what stands behind it.
+    /// they can be read. Reads every row, each block of the file verified against its seal, and
+    /// holds a MiB of them in memory, or one. What it does not look at is the engine's own: see
+    /// [`check_deep`](Self::check_deep). It stops at a block that does not match its seal, since
+    /// nothing can be said of what stands behind it.
     ///
     /// A store that is not sound [does not sync](Self::damage) any more, until a check finds
     /// nothing; of one that was found damaged each check is a [deep](Self::check_deep) one, since
@@ -154,8 +160,8 @@ impl Store {
     }
 }
 
-/// Visits the rows of a table whose keys start so. The pass holds few of them at a time, and
-/// none while a visitor looks for others.
+/// Visits the rows of a table whose keys start so, some at a time: no scan is under way while a
+/// visitor looks for others.
 fn each_row(
     rows: &dyn Read,
     table: Table,
@@ -164,11 +170,20 @@ fn each_row(
 ) -> Result<(), StorageError> {
     let (mut from, to) = (prefix.to_vec(), after(prefix));
     loop {
-        let (found, whole) = batch(rows, table, &from, &to, PASS_ROWS)?;
+        let (mut found, mut bytes, mut whole) = (Vec::new(), 0, true);
+        rows.scan(table, range(&from, &to), Order::Ascending, &mut |key, row| {
+            whole = found.len() < PASS_ROWS && bytes < PASS_BYTES;
+            if whole {
+                bytes += key.len() + row.len();
+                found.push((key.to_vec(), row.to_vec()));
+                return ControlFlow::Continue(());
+            }
+            ControlFlow::Break(())
+        })?;
         found.iter().try_for_each(|(key, row)| visit(key, row))?;
-        match found.last() {
+        match found.pop() {
             Some((last, _)) if !whole => {
-                from.clone_from(last);
+                from = last;
                 from.push(0);
             }
             _ => return Ok(()),
@@ -211,15 +226,18 @@ impl Check<'_> {
                 true => check.found.items += 1,
                 false => check.found.staged += 1,
             }
-            let sound = Place::check(place).and_then(|()| payload_of(value));
-            let payload = match sound {
-                Ok(payload) => payload,
+            let sound = Place::check(place).and_then(|()| split_item_value(value));
+            let (past, payload) = match sound {
+                Ok(parts) => parts,
                 Err(e) => return Ok(Err(e.to_string())),
             };
             let row = check.rows.get(Table::Dots, &dot_key(check.space, dot))?;
             let Some(row) = row else { return Ok(Err("its dot has no row".to_owned())) };
             Ok(match split_dot_value(&row) {
                 Err(e) => Err(e.to_string()),
+                Ok(row) if row.has_past == past.is_empty() => {
+                    Err("its dot says otherwise whether it has a past".to_owned())
+                }
                 Ok(row) if row.place != place => Err("its dot stands elsewhere".to_owned()),
                 Ok(row) if row.hash != ItemHash::of(dot, place, payload) => {
                     Err("its content has another hash".to_owned())

@@ -161,7 +161,10 @@ pub(super) fn check_vector_row(key: &[u8], row: &[u8]) -> Result<(), DecodeError
         name.fixed_dot()?;
     } else {
         name.replica()?;
-        let _: [u8; 8] = cursor.array()?;
+        let here = cursor.clone();
+        if u64::from_be_bytes(cursor.array()?) == 0 {
+            return Err(here.wrong(Problem::ZeroSeq));
+        }
     }
     if which != Which::Staged as u8 {
         cursor.tag()?;

@@ -1,5 +1,6 @@
 //! `rejoin sync --retry` over lines that are cut.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use crate::world::World;
 /// Bytes that go from the client to the server before a connection ends.
 const A_CONNECTION: usize = 300_000;
 
-/// Hands connections on to a server, and ends each after so many bytes.
+/// Hands connections on to a server, and ends some after so many bytes.
 struct Cutting {
     address: String,
     connections: Arc<AtomicUsize>,
@@ -18,7 +19,18 @@ struct Cutting {
 }
 
 impl Cutting {
+    /// Ends each connection.
     fn before(server: &str) -> Self {
+        Self::ending(server, |_| (A_CONNECTION, usize::MAX))
+    }
+
+    /// Ends the first one, after so many bytes from the server.
+    fn once(server: &str, bytes: usize) -> Self {
+        Self::ending(server, move |n| (usize::MAX, if n == 0 { bytes } else { usize::MAX }))
+    }
+
+    /// Ends connections after so many bytes to the server, or from it.
+    fn ending(server: &str, after: impl Fn(usize) -> (usize, usize) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (connections, ends) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
@@ -28,11 +40,11 @@ impl Cutting {
                 if ended.load(Ordering::SeqCst) {
                     return;
                 }
-                counted.fetch_add(1, Ordering::SeqCst);
+                let (there, back) = after(counted.fetch_add(1, Ordering::SeqCst));
                 let (client, server) = (client.unwrap(), TcpStream::connect(&server).unwrap());
                 let [to, from] = [&client, &server].map(|end| end.try_clone().unwrap());
-                std::thread::spawn(move || hand_on(from, to, usize::MAX));
-                std::thread::spawn(move || hand_on(client, server, A_CONNECTION));
+                std::thread::spawn(move || hand_on(from, to, back));
+                std::thread::spawn(move || hand_on(client, server, there));
             }
         });
         Self { address, connections, ends }
@@ -90,12 +102,51 @@ fn a_large_upload_over_a_line_that_is_cut_comes_to_its_end() {
     assert_eq!(w.ok("a", &["export"]), w.ok("b", &["export"]));
 }
 
+/// The second try of many spaces compares what is left, and names nothing else.
+#[test]
+fn what_was_done_before_the_line_was_cut_is_told_too() {
+    const SPACES: usize = 20;
+    let w = World::new();
+    let spaces: Vec<String> = (0..SPACES).map(|n| format!("s{n:02}")).collect();
+    for space in &spaces {
+        w.ok("b", &["--space", space, "put", "k", "v"]);
+    }
+    let mut tries = 0;
+    for (n, bytes) in (600..1_800).step_by(100).enumerate() {
+        let served = format!("a{n}");
+        let serving = w.serve(&served);
+        let line = Cutting::once(&serving.address, bytes);
+        let report = w.json("b", &["sync", "--all", "--retry", "3", &line.url()]);
+        assert_eq!((&report["converged"], &report["spaces"]), (&true.into(), &SPACES.into()));
+        assert!(report["items_sent"].as_u64().unwrap() >= SPACES as u64, "{report}");
+        let each = report["each"].as_array().unwrap();
+        let names: Vec<_> = each.iter().map(|space| space["space"].as_str().unwrap()).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), SPACES);
+        assert!(each.iter().all(|space| space["why"].is_null()), "{report}");
+        tries += line.connections() - 1;
+        drop(line);
+        serving.stop();
+    }
+    assert!(tries > 3, "the line was hardly cut: {tries}");
+}
+
 #[test]
 fn what_is_wrong_with_a_side_is_not_tried_again() {
     let w = World::new();
     w.ok("a", &["put", "k", "v"]);
     let wrong = w.run("a", &["sync", "--retry", "1000", "http://127.0.0.1:1"]);
     assert!(wrong.code != 0 && !wrong.err.contains("tries again"), "{}", wrong.err);
+    // Somebody is there, and speaks something else.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = format!("ws://{}", listener.local_addr().unwrap());
+    let speaks = std::thread::spawn(move || {
+        let mut client = listener.accept().unwrap().0;
+        let _ = client.read(&mut [0; 1024]);
+        client.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").unwrap();
+    });
+    let wrong = w.run("a", &["sync", "--retry", "1000", &other]);
+    assert!(wrong.code != 0 && !wrong.err.contains("tries again"), "{}", wrong.err);
+    speaks.join().unwrap();
     // That nobody is there may pass.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = format!("ws://{}", listener.local_addr().unwrap());

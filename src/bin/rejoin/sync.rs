@@ -68,12 +68,12 @@ fn call(
     let (mut all, mut wait, mut tried) = (Report::default(), first, 0);
     loop {
         let reason = match runtime.block_on(sync_url(store, scope.clone(), url, options)) {
-            Ok(report) => return Ok((behind(all, report), None)),
+            Ok(report) => return Ok((report.behind(all), None)),
             Err(SyncError { reason, report }) => {
                 if report.frames_received > 0 {
                     wait = first;
                 }
-                all = behind(all, *report);
+                all = report.behind(all);
                 reason
             }
         };
@@ -85,28 +85,6 @@ fn call(
         std::thread::sleep(wait);
         wait = wait.saturating_mul(2).min(most);
     }
-}
-
-/// What two sessions did together, the second behind the first.
-fn behind(first: Report, mut report: Report) -> Report {
-    report.peer = report.peer.or(first.peer);
-    report.round_trips += first.round_trips;
-    report.frames_sent += first.frames_sent;
-    report.frames_received += first.frames_received;
-    report.bytes_sent += first.bytes_sent;
-    report.bytes_received += first.bytes_received;
-    report.items_sent += first.items_sent;
-    report.items_received += first.items_received;
-    report.removals_sent += first.removals_sent;
-    report.removals_received += first.removals_received;
-    report.repaired += first.repaired;
-    report.kept += first.kept;
-    report.forks.splice(..0, first.forks);
-    report.equivocations.splice(..0, first.equivocations);
-    if report.spaces.is_empty() {
-        report.spaces = first.spaces;
-    }
-    report
 }
 
 /// Both sides of a session in one process: frames go straight from one to the other. What each

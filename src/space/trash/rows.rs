@@ -94,7 +94,10 @@ pub(in crate::space) fn count(rows: &dyn Read, space: u32) -> Result<(u64, u64),
 pub(in crate::space) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
     match key.get(SPACE_BYTES) {
         Some(&HEAD) => Some(Head::of_row(row).map(drop)),
-        Some(&ENTRIES) => Some(Entry::read(key, row).and_then(|entry| entry.trashed()).map(drop)),
+        Some(&ENTRIES) => Some(Entry::read(key, row).and_then(|entry| {
+            place::Place::check(entry.place)?;
+            split_item_value(entry.value).map(drop)
+        })),
         _ => None,
     }
 }
