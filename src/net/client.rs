@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 use super::drive::{Job, Role, run};
-use super::error::{NetError, PipeError, SyncError};
+use super::error::{NetError, SyncError};
 use super::meter::Metered;
 use super::options::NetOptions;
 use super::socket::{Socket, config};
@@ -126,10 +126,11 @@ async fn connect(
 pub(super) fn handshake_failed(peer: &str, error: WsError) -> NetError {
     use ProtocolError::{HandshakeIncomplete, ResetWithoutClosingHandshake};
     let reason = match error {
-        WsError::Io(error) => return PipeError::from(error).with(peer),
+        WsError::Io(source) => return NetError::CutInHandshake { peer: peer.to_owned(), source },
         WsError::ConnectionClosed
         | WsError::Protocol(HandshakeIncomplete | ResetWithoutClosingHandshake) => {
-            return PipeError::Closed.with(peer);
+            let source = io::ErrorKind::UnexpectedEof.into();
+            return NetError::CutInHandshake { peer: peer.to_owned(), source };
         }
         WsError::Http(response) => {
             let body = response.body().as_deref().unwrap_or_default();

@@ -48,6 +48,14 @@ pub enum NetError {
         /// Why.
         reason: String,
     },
+    /// The peer went away, or the line broke, before the two had shaken hands.
+    #[error("{peer}: went away during the handshake: {source}")]
+    CutInHandshake {
+        /// The peer.
+        peer: String,
+        /// What the operating system said, or that it ended too early.
+        source: io::Error,
+    },
     /// It took longer than the options allow.
     #[error("{peer}: nothing came of {doing} in {waited_ms} ms")]
     TimedOut {
@@ -144,6 +152,7 @@ impl NetError {
         match self {
             Self::Refused { .. }
             | Self::Unreachable { .. }
+            | Self::CutInHandshake { .. }
             | Self::TimedOut { .. }
             | Self::ClosedEarly { .. }
             | Self::Io { .. } => true,

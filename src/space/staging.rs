@@ -215,7 +215,6 @@ impl Incoming {
         }
         let stages = chunk.last.is_none() || self.holds;
         let mut takes_place = false;
-        let bytes = chunk.row_bytes();
         if stages {
             let mut place = lock(&self.space.shared.staging);
             let feeds = place.feeder == Some(self.id) || fault!(TwoSessionsFeedOneStaging);
@@ -225,8 +224,8 @@ impl Incoming {
                 return Ok(Taken::Displaced);
             }
             if !self.holds {
-                let (chunks, came) = (place.chunks, place.bytes);
-                let now = Waiting { chunks, chunk_ms: now_ms, bytes: came, bytes_ms: now_ms };
+                let (chunks, bytes) = (place.chunks, place.bytes);
+                let now = Waiting { chunks, chunk_ms: now_ms, bytes, bytes_ms: now_ms };
                 let waiting = self.waiting.get_or_insert(now);
                 let taken = place.feeder.is_some() && !fault!(TwoSessionsFeedOneStaging);
                 if taken && place.goes_on(waiting, now_ms) {
@@ -237,13 +236,12 @@ impl Incoming {
             self.waiting = None;
             place.feeder = Some(self.id);
             place.chunks += 1;
-            place.bytes += bytes;
+            place.bytes += chunk.row_bytes();
         }
         if takes_place {
             self.staged = VersionVector::new();
         }
-        let place = stages.then_some((bytes, takes_place));
-        let taken = self.commit(chunk, told, (cut, asked), place)?;
+        let taken = self.commit(chunk, told, (cut, asked), stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
         if stages && !self.holds {
@@ -289,17 +287,15 @@ impl Incoming {
         Ok(true)
     }
 
-    /// Where it is staged, `place` says how many bytes that takes, and whether another's go.
     fn commit(
         &mut self,
         chunk: &SpelledChunk,
         told: &VersionVector,
         (cut, asked): (&VersionVector, MassRemoval),
-        place: Option<(u64, bool)>,
+        stages: bool,
+        takes_place: bool,
     ) -> Result<Taken, Error> {
         let space = &self.space;
-        let (stages, takes_place) = (place.is_some(), place.is_some_and(|place| place.1));
-        let bytes = place.map_or(0, |place| place.0);
         self.chunks += 1;
         let mut guard = space.store.shared.writer()?;
         // Between the chunks of a large delta, so that a cut loses little; at its end the
@@ -332,7 +328,7 @@ impl Incoming {
                 }
             }
             let Some(last) = &chunk.last else {
-                if !batch.may_stage(feeder, bytes, options.staging_bytes)? {
+                if !batch.may_stage(feeder, chunk.row_bytes(), options.staging_bytes)? {
                     batch.clear_staging()?;
                     return Ok((Taken::TooMuch, Some(batch)));
                 }

@@ -115,7 +115,13 @@ fn peers_that_are_not_there_or_vanish_are_told() {
     // One hangs up at once, one after the handshake, one speaks another protocol.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
-    for answer in ["", "HTTP/1.1 404 Not Found\r\n\r\n", "SSH-2.0-OpenSSH\r\n"] {
+    let answers = [
+        ("", "went away during the handshake"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "handshake failed: HTTP 404"),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "cannot be reached: HTTP 502"),
+        ("SSH-2.0-OpenSSH\r\n", "handshake failed"),
+    ];
+    for (answer, says) in answers {
         let hangs_up = std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -124,7 +130,7 @@ fn peers_that_are_not_there_or_vanish_are_told() {
             });
             w.run("a", &["sync", &url])
         });
-        hangs_up.fails(1, &["handshake failed"]);
+        hangs_up.fails(1, &[says]);
     }
     assert_eq!(w.state("a"), before);
 }
