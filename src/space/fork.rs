@@ -55,11 +55,11 @@ use super::stretches::{count_stretches, read_stretches, stretch_at, tag_at};
 use super::trash::Taker;
 use super::writer::WriterGuard;
 use crate::causal::{
-    Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedEntry, TaggedVector, parting,
+    Dot, Parting, ReplicaId, Seq, Stretches, Tag, TaggedVector, VersionVector, parting,
 };
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
-use crate::storage::{Durability, Verdict};
+use crate::storage::{Durability, Read, StorageError, Verdict};
 
 /// A name under which two histories were found: one copy of a store went on beside the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +153,33 @@ pub(super) fn is_forked(replica: ReplicaId) -> bool {
     id == *replica.as_bytes()
 }
 
+/// Of what was seen here up to `vector`, what goes by another name elsewhere: one of these, of
+/// which nothing was seen.
+pub(super) fn gone_by(
+    rows: &dyn Read,
+    space: u32,
+    vector: &VersionVector,
+    names: impl Iterator<Item = ReplicaId>,
+) -> Result<Vec<GivesWay>, StorageError> {
+    let names = names.filter(|name| vector.get(*name).is_zero() && is_forked(*name));
+    let names: BTreeSet<ReplicaId> = names.collect();
+    let mut gone = Vec::new();
+    if names.is_empty() {
+        return Ok(gone);
+    }
+    for (origin, top) in vector.iter() {
+        let stretches = read_stretches(rows, space, origin, (Seq::FIRST, top))?;
+        let first = stretches.iter().find(|(first, tag)| names.contains(&forked(*first, *tag)));
+        gone.extend(first.map(|(first, tag)| GivesWay {
+            origin,
+            after: first.prev(),
+            tag: Some(*tag),
+            alone: false,
+        }));
+    }
+    Ok(gone)
+}
+
 impl Space {
     /// The origins of which the peer's entry does not lie on the history that is known here, or
     /// of which this replica must ask: its own, where the peer has seen more of it.
@@ -229,23 +256,8 @@ impl Space {
     pub(crate) fn given_up(&self, theirs: &TaggedVector) -> Result<Parted, Error> {
         let snapshot = self.snapshot()?;
         let Some(space) = snapshot.space else { return Ok(Parted::default()) };
-        let new = |entry: &TaggedEntry| snapshot.vector.get(entry.0).is_zero();
-        let names: BTreeSet<ReplicaId> =
-            theirs.iter().filter(new).map(|entry| entry.0).filter(|id| is_forked(*id)).collect();
-        let mut here = Vec::new();
-        if names.is_empty() {
-            return Ok(Parted::default());
-        }
-        for (origin, top) in snapshot.vector.iter() {
-            let stretches = read_stretches(&*snapshot.rows, space, origin, (Seq::FIRST, top))?;
-            let gone = stretches.iter().find(|(first, tag)| names.contains(&forked(*first, *tag)));
-            here.extend(gone.map(|(first, tag)| GivesWay {
-                origin,
-                after: first.prev(),
-                tag: Some(*tag),
-                alone: false,
-            }));
-        }
+        let names = theirs.iter().map(|entry| entry.0);
+        let here = gone_by(&*snapshot.rows, space, &snapshot.vector, names)?;
         Ok(Parted { here, there: Vec::new() })
     }
 
@@ -370,23 +382,53 @@ impl Space {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::VersionVector;
     use crate::space::chunk::{Chunk, Event, Last};
-    use crate::space::staging::Incoming;
+    use crate::space::staging::{Incoming, Taken};
     use crate::space::tests::replica;
     use crate::space::{MassRemoval, Store};
 
-    fn brings(space: &Space, chunk: &Chunk) {
+    fn brings(space: &Space, chunk: &Chunk) -> Taken {
         let (mut incoming, _) =
             Incoming::open(space, space.generation(), (replica(9), replica(8))).unwrap();
         let told = (*space.snapshot().unwrap().vector).clone();
-        incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap();
+        incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap()
     }
 
-    /// A peer says first that all was seen under the name that events would get, and then that
-    /// the one they have has forked.
+    /// A delta of nothing, which says that all was seen under the name that events with this tag
+    /// get.
+    fn all_was_seen(tag: Tag) -> Chunk {
+        let vector: VersionVector = [(forked(Seq::FIRST, tag), Seq::MAX)].into_iter().collect();
+        Chunk { last: Some(Last { vector, ..Last::default() }), ..Chunk::default() }
+    }
+
+    /// A peer, which knows how this opening tags what it makes, says first that all was seen under
+    /// the name that its events would get, and then that the one they have has forked.
     #[test]
     fn what_goes_because_its_new_name_was_seen_is_in_the_trash() {
+        let store = Store::in_memory();
+        let space = store.space("main").unwrap();
+        let own = space.replica();
+        assert!(matches!(
+            brings(&space, &all_was_seen(store.shared.tag.under(own))),
+            Taken::Committed(_)
+        ));
+        space.set("cart").add(&1_u32).unwrap();
+        space.snapshot_to_show(space.generation()).unwrap();
+        let lie = |byte| {
+            let stretches = vec![(Seq::FIRST, Tag::from_bytes([byte; 8]))];
+            space.part(&[History { origin: own, top: Seq::FIRST, stretches }]).unwrap()
+        };
+        let parted = [lie(0), lie(0xff)].into_iter().find(|parted| parted.here.len() == 1);
+        space.give_way(space.generation(), &parted.unwrap(), replica(9)).unwrap();
+        let status = space.status().unwrap();
+        assert_eq!((status.items, status.trash_items), (0, 1));
+        assert!(store.check().unwrap().is_sound());
+    }
+
+    /// Who holds events under the name that they had would hold them twice: the next session
+    /// finds out, before anything is sent.
+    #[test]
+    fn what_is_here_under_its_old_name_is_not_taken_under_the_new() {
         let store = Store::in_memory();
         let space = store.space("main").unwrap();
         let (honest, tag) = (replica(1), Tag::from_bytes([9; 8]));
@@ -395,17 +437,11 @@ mod tests {
         let item = Event::Item { place, past: VersionVector::new(), payload: Vec::new() };
         let vector: VersionVector = [(honest, Seq::FIRST)].into_iter().collect();
         let last = Last { vector: vector.clone(), stretches: vec![(first, tag)], claims: vec![] };
-        brings(&space, &Chunk { events: vec![(first, item)], upto: vector, last: Some(last) });
-        let vector: VersionVector = [(forked(Seq::FIRST, tag), Seq::MAX)].into_iter().collect();
-        let last = Some(Last { vector, ..Last::default() });
-        brings(&space, &Chunk { last, ..Chunk::default() });
-        let stretches = vec![(Seq::FIRST, Tag::from_bytes([1; 8]))];
-        let lie = History { origin: honest, top: Seq::FIRST, stretches };
-        let parted = space.part(&[lie]).unwrap();
-        assert_eq!(parted.here.len(), 1);
-        space.give_way(space.generation(), &parted, replica(9)).unwrap();
-        let status = space.status().unwrap();
-        assert_eq!((status.items, status.trash_items), (0, 1));
-        assert!(store.check().unwrap().is_sound());
+        let told = Chunk { events: vec![(first, item)], upto: vector, last: Some(last) };
+        assert!(matches!(brings(&space, &told), Taken::Committed(_)));
+        assert_eq!(brings(&space, &all_was_seen(tag)), Taken::Forked);
+        let elsewhere = Tag::from_bytes([8; 8]);
+        assert!(matches!(brings(&space, &all_was_seen(elsewhere)), Taken::Committed(_)));
+        assert_eq!(space.status().unwrap().items, 1);
     }
 }

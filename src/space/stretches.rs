@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::batch::Batch;
-use super::fork::forked;
+use super::fork::{forked, gone_by};
 use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of};
 use super::shared::SpaceShared;
 use super::store::lock;
@@ -263,7 +263,8 @@ impl Batch<'_> {
     /// Takes the stretches that come with a delta which leads to `vector`; whether they go on
     /// from what is here. Where another session moved this replica along beyond `told`, which
     /// is what the sender knew of it, both must say the same of what lies between. Nor may
-    /// they bring under its old name what another session brought under the new.
+    /// they bring under its old name what another session brought under the new, or under a new
+    /// one, of which the sender heard since the two met, what is here under the old.
     ///
     /// # Errors
     /// There would be more than `most` of an origin, whose history no peer could be told then;
@@ -301,6 +302,10 @@ impl Batch<'_> {
             name != first.replica && self.seen(name).max(vector.get(name)) >= first.seq
         };
         if stretches.iter().any(gone) || meanwhile.iter().any(gone) {
+            return Ok(false);
+        }
+        let names = vector.iter().map(|entry| entry.0);
+        if !gone_by(self.rows, self.space, &self.base, names)?.is_empty() {
             return Ok(false);
         }
         for of in stretches.chunk_by(|a, b| a.0.replica == b.0.replica) {
