@@ -2,7 +2,7 @@
 
 use super::hash::{NodeHash, RootHash};
 use super::recompute::{Made, each_made};
-use super::rows;
+use super::rows::{self, Origin};
 use crate::causal::{ReplicaId, VersionVector};
 use crate::storage::{Read, StorageError};
 
@@ -42,8 +42,8 @@ struct Kept<'a> {
     read: &'a dyn Read,
     space: u32,
     buckets: Vec<(u8, NodeHash)>,
-    /// Up to which level nodes of an origin have rows.
-    origin: Option<(ReplicaId, u8)>,
+    /// What is kept of the origin that was asked for last.
+    origin: Option<(ReplicaId, Option<Origin>)>,
     /// Rows that were compared.
     rows: u64,
 }
@@ -59,7 +59,7 @@ impl Kept<'_> {
                 (!same).then(|| format!("block {index} of replica {origin}"))
             }
             Made::Inner(origin, (level, index), made) => {
-                if level > self.height(origin)? {
+                if level > self.origin(origin)?.map_or(0, |kept| kept.height) {
                     return Ok(None); // no row of its own
                 }
                 self.rows += 1;
@@ -68,7 +68,7 @@ impl Kept<'_> {
             }
             Made::Origin(origin, made) => {
                 self.rows += 1;
-                let kept = rows::origin(read, space, origin)?.map(|kept| kept.hash);
+                let kept = self.origin(origin)?.map(|kept| kept.hash);
                 (kept != Some(made)).then(|| format!("replica {origin}"))
             }
             Made::Bucket(bucket, made) => {
@@ -79,15 +79,15 @@ impl Kept<'_> {
         })
     }
 
-    fn height(&mut self, origin: ReplicaId) -> Result<u8, StorageError> {
-        if let Some((known, height)) = self.origin
+    fn origin(&mut self, origin: ReplicaId) -> Result<Option<Origin>, StorageError> {
+        if let Some((known, kept)) = self.origin
             && known == origin
         {
-            return Ok(height);
+            return Ok(kept);
         }
-        let height = rows::origin(self.read, self.space, origin)?.map_or(0, |kept| kept.height);
-        self.origin = Some((origin, height));
-        Ok(height)
+        let kept = rows::origin(self.read, self.space, origin)?;
+        self.origin = Some((origin, kept));
+        Ok(kept)
     }
 }
 

@@ -2,11 +2,9 @@
 
 mod beside;
 
-use std::ops::ControlFlow;
-
 use super::rows::{
-    PASS_ROWS, Removal, State, after, dot_key, dot_of_key, item_key, range, read_state, space_key,
-    split_dot_value, split_item_key, split_item_value,
+    PASS_ROWS, Removal, State, after, batch_within, dot_key, dot_of_key, item_key, read_state,
+    space_key, split_dot_value, split_item_key, split_item_value,
 };
 use super::store::{Store, number_of};
 use super::trash::{self, Head};
@@ -15,7 +13,7 @@ use crate::codec::Place;
 use crate::codec::limits::MIB;
 use crate::digest::{self, ItemHash};
 use crate::error::Error;
-use crate::storage::{Order, Read, StorageError, Table};
+use crate::storage::{Read, StorageError, Table};
 
 /// Bytes of rows that a pass holds, beside the last one's.
 const PASS_BYTES: usize = MIB;
@@ -170,16 +168,8 @@ fn each_row(
 ) -> Result<(), StorageError> {
     let (mut from, to) = (prefix.to_vec(), after(prefix));
     loop {
-        let (mut found, mut bytes, mut whole) = (Vec::new(), 0, true);
-        rows.scan(table, range(&from, &to), Order::Ascending, &mut |key, row| {
-            whole = found.len() < PASS_ROWS && bytes < PASS_BYTES;
-            if whole {
-                bytes += key.len() + row.len();
-                found.push((key.to_vec(), row.to_vec()));
-                return ControlFlow::Continue(());
-            }
-            ControlFlow::Break(())
-        })?;
+        let most = (PASS_ROWS, PASS_BYTES);
+        let (mut found, whole) = batch_within(rows, table, &from, &to, most)?;
         found.iter().try_for_each(|(key, row)| visit(key, row))?;
         match found.pop() {
             Some((last, _)) if !whole => {

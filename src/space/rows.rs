@@ -202,13 +202,25 @@ pub(super) fn batch(
     to: &[u8],
     most: usize,
 ) -> Result<(Vec<Pair>, bool), StorageError> {
-    let mut found = Vec::new();
+    batch_within(rows, table, from, to, (most, usize::MAX))
+}
+
+/// The same, and not many more bytes than that.
+pub(super) fn batch_within(
+    rows: &dyn Read,
+    table: Table,
+    from: &[u8],
+    to: &[u8],
+    (most, most_bytes): (usize, usize),
+) -> Result<(Vec<Pair>, bool), StorageError> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
     let mut whole = true;
     rows.scan(table, range(from, to), Order::Ascending, &mut |key, value| {
-        if found.len() == most {
+        if found.len() == most || bytes >= most_bytes {
             whole = false;
             return ControlFlow::Break(());
         }
+        bytes += key.len() + value.len();
         found.push((key.to_vec(), value.to_vec()));
         ControlFlow::Continue(())
     })?;

@@ -34,6 +34,16 @@ pub(in crate::space) enum Brought<'c, 'p> {
     },
 }
 
+impl Brought<'_, '_> {
+    /// The last of its events, of which this is the first.
+    const fn last(&self, first: Dot) -> Dot {
+        match self {
+            Self::Run { count, .. } => nth(first, *count - 1),
+            Self::Item { .. } | Self::Removal(_) => first,
+        }
+    }
+}
+
 /// A part of a delta, as it came or is to go.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct SpelledChunk {
@@ -64,8 +74,7 @@ impl SpelledChunk {
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Result<Self, DecodeError> {
         let start = cursor.clone();
         let origins = Origins::take(cursor)?.noting();
-        let mut reading =
-            Reading { origins, places: Some(Places::default()), ..Reading::default() };
+        let mut reading = Reading::of(origins, Some(Places::default()));
         let (mut items, mut removals, mut row_bytes) = (0, 0, 0);
         let upto = reading.groups(cursor, &mut |_, brought| {
             match brought {
@@ -144,7 +153,7 @@ impl SpelledChunk {
         let mut cursor = Cursor::new("chunk", &self.bytes);
         let origins = Origins::take(&mut cursor).map_err(PeerError::from)?;
         let mut visit = |dot, brought: Brought<'c, '_>| visit(dot, brought).map_err(Stop);
-        let read = Reading { origins, ..Reading::default() }.groups(&mut cursor, &mut visit);
+        let read = Reading::of(origins, None).groups(&mut cursor, &mut visit);
         read.map(drop).map_err(|Stop(error)| error)
     }
 
@@ -179,8 +188,8 @@ impl SpelledChunk {
         let mut runs = Runs::default();
         self.each::<PeerError>(&mut |dot, brought| {
             runs.push(dot);
-            if let (Brought::Run { count, .. }, Some(run)) = (brought, runs.0.last_mut()) {
-                run.last = nth(dot, count - 1).seq;
+            if let Some(run) = runs.0.last_mut() {
+                run.last = brought.last(dot).seq;
             }
             Ok(())
         })?;
@@ -191,11 +200,7 @@ impl SpelledChunk {
     pub(crate) fn blocks(&self) -> Result<BTreeSet<(ReplicaId, u64)>, PeerError> {
         let mut blocks = BTreeSet::new();
         self.each::<PeerError>(&mut |dot, brought| {
-            let last = match brought {
-                Brought::Run { count, .. } => nth(dot, count - 1),
-                _ => dot,
-            };
-            let run = digest::block_of(dot.seq)..=digest::block_of(last.seq);
+            let run = digest::block_of(dot.seq)..=digest::block_of(brought.last(dot).seq);
             blocks.extend(run.map(|block| (dot.replica, block)));
             Ok(())
         })?;
@@ -292,13 +297,6 @@ struct Reading<'c> {
     places: Option<Places>,
 }
 
-impl Default for Reading<'_> {
-    fn default() -> Self {
-        let (origins, room) = (Origins::of(&[]), limits::CHUNK_PLACE_BYTES);
-        Self { origins, place: Vec::new(), room, events: 0, places: None }
-    }
-}
-
 /// Who is shown what stands in a chunk.
 type Visit<'v, 'c, E> = &'v mut dyn FnMut(Dot, Brought<'c, '_>) -> Result<(), E>;
 
@@ -312,6 +310,11 @@ impl<E: From<PeerError>> From<DecodeError> for Stop<E> {
 }
 
 impl<'c> Reading<'c> {
+    const fn of(origins: Origins<'c>, places: Option<Places>) -> Self {
+        let room = limits::CHUNK_PLACE_BYTES;
+        Self { origins, place: Vec::new(), room, events: 0, places }
+    }
+
     /// Visits what all groups bring; how far they lead.
     fn groups<E: From<DecodeError>>(
         &mut self,
