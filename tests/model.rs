@@ -61,7 +61,7 @@ fn worlds_hold() {
 }
 
 /// Worlds that failed once, and what was wrong.
-const KEPT: [(u64, &str); 9] = [
+const KEPT: [(u64, &str); 11] = [
     // The other side had changed, by a third replica's repair in a session beside this one.
     (4669, "a session told of an event with two contents where there was none"),
     // These have twins.
@@ -72,6 +72,8 @@ const KEPT: [(u64, &str); 9] = [
     (12996, "one side gave a space up while the other renamed: opened twice"),
     (20115, "one side gave a space up while the other renamed: it waited for ever"),
     (6_128_482_641, "a new name that came meanwhile was passed on beside the old one"),
+    (9_128_427_189, "a delta of one moment was laid on what was staged of a later one"),
+    (9_128_498_170, "what was kept in a session with a copy was to be proven in it"),
     (6_128_047_791, "a decision that was copied was taken for none, once the copy was put back"),
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::causal::ReplicaId;
 use crate::digest::RootHash;
-#[cfg(doc)]
+#[cfg(any(doc, test))]
 use crate::space::MassRemoval;
 use crate::space::{Equivocation, Fork, Held};
 
@@ -88,7 +88,9 @@ impl Report {
         let named: BTreeSet<_> = self.spaces.iter().map(|space| space.name.clone()).collect();
         spaces.retain(|space| !named.contains(&space.name));
         if self.finished {
-            spaces.iter_mut().for_each(|space| space.why = None);
+            for space in &mut spaces {
+                (space.why, space.not_taken, space.held) = (None, false, None);
+            }
         }
         spaces.extend(self.spaces);
         Self {
@@ -213,7 +215,7 @@ impl Why {
 impl core::fmt::Display for Why {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::Unfinished => "the session did not run to its end",
+            Self::Unfinished => "not proven yet: the session ended early, or both went on changing",
             Self::Displaced => "another session took over what this one was staging",
             Self::Diverged => "the replicas go on differing: one of them does not tell the truth",
             Self::ReceiveOnly => {
@@ -232,5 +234,34 @@ impl core::fmt::Display for Why {
             }
             Self::Unknown => "for a reason that only a newer version knows",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The earlier session had to hold something back, and somebody decided; the later one found
+    /// nothing that differs, and so does not name the space.
+    #[test]
+    fn what_was_held_back_is_not_told_once_all_is_equal() {
+        let held = Held {
+            peer: ReplicaId::from_bytes([1; 16]),
+            items: 9,
+            removed: 0,
+            of: 9,
+            decision: MassRemoval::Hold,
+        };
+        let space = SpaceReport {
+            not_taken: true,
+            held: Some(held),
+            ..SpaceReport::never_begun("main".to_owned(), Why::Held)
+        };
+        let earlier = || Report { spaces: vec![space.clone()], ..Report::default() };
+        let cut = Report::default().behind(earlier());
+        assert_eq!(cut.spaces, earlier().spaces);
+        let ended = Report { finished: true, ..Report::default() }.behind(earlier());
+        assert!(ended.converged());
+        assert_eq!((ended.spaces[0].held, ended.spaces[0].not_taken), (None, false));
     }
 }

@@ -36,7 +36,7 @@ use crate::causal::{ReplicaId, TaggedVector, VersionVector};
 use crate::digest::{Node, RootHash};
 use crate::error::{Error, PeerError, UsageError};
 use crate::faults::fault;
-use crate::space::{Held, Incoming, Outgoing, Parted, Space, VectorHash};
+use crate::space::{Held, Incoming, Offer, Outgoing, Parted, Space, VectorHash};
 
 /// Chunks that may be under way at a time, in a whole session.
 pub(super) const WINDOW_CHUNKS: u64 = 4;
@@ -121,7 +121,7 @@ pub(super) struct SpaceSync {
     /// Whether the session knows that the space is to be opened once more.
     again: bool,
     /// What this side said it has staged from the peer.
-    offered: Option<(ReplicaId, VersionVector)>,
+    offered: Option<Offer>,
     /// The hash of the peer's vector, until the vector itself is known.
     awaited: Option<(VectorHash, Option<VersionVector>)>,
     /// What the peer is known to have seen.

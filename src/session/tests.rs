@@ -96,7 +96,7 @@ fn meet(left: &Store, right: &Store) {
 
 /// Whose delta is staged.
 fn staged_of(store: &Store) -> Option<ReplicaId> {
-    store.space("main").unwrap().staged().unwrap().map(|(peer, _)| peer)
+    store.space("main").unwrap().staged().unwrap().map(|offer| offer.feeder)
 }
 
 /// Two stores that are equal, of which only the second knows that it was proven.

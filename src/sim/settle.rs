@@ -74,7 +74,11 @@ impl World<'_> {
                 // Either side may hold something back, and what comes in two walks twice.
                 for _ in 0..MOST_DECISIONS {
                     let [left, right] = &*reports;
-                    if !(self.decide_all(a, left)? | self.decide_all(b, right)?) {
+                    // What one keeps it writes; to a copy of it, that is its own future, and
+                    // gives way when they meet the next time.
+                    let wrote_as_both = left.peer == right.peer && left.kept + right.kept > 0;
+                    let decided = self.decide_all(a, left)? | self.decide_all(b, right)?;
+                    if !decided && !wrote_as_both {
                         break;
                     }
                     reports = self.meet_alone(a, b)?;

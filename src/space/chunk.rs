@@ -71,6 +71,13 @@ pub(crate) struct Last {
     pub(crate) claims: Vec<Claim>,
 }
 
+impl Last {
+    /// At most so many bytes it takes in a chunk, with the origins that it names.
+    pub(super) fn bytes(&self) -> usize {
+        32 * self.vector.len() + 24 * self.stretches.len() + 48 * self.claims.len()
+    }
+}
+
 /// A part of a delta, as it is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk {

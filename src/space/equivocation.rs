@@ -289,7 +289,7 @@ mod tests {
         let vector: VersionVector = [(second.replica, second.seq)].into_iter().collect();
         let seen = Chunk { last: Some(Last { vector, ..Last::default() }), ..Chunk::default() };
         let (mut incoming, _) =
-            Incoming::open(&space, space.generation(), (replica(9), replica(8))).unwrap();
+            Incoming::open(&space, space.generation(), (replica(9), replica(8)), None).unwrap();
         let told = VersionVector::new();
         incoming.take(&seen.spelled(), &told, (&told, Default::default()), 0).unwrap();
         let mut chunk = Chunk::default();

@@ -44,7 +44,7 @@
 //!   the row to anybody and replaced it afterwards: the copy counts both from when it takes the
 //!   new row until the same session has walked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use super::batch::Renaming;
@@ -153,23 +153,27 @@ pub(super) fn is_forked(replica: ReplicaId) -> bool {
     id == *replica.as_bytes()
 }
 
-/// Of what was seen here up to `vector`, what goes by another name elsewhere: one of these, of
-/// which nothing was seen.
+/// Of what was seen here up to `vector`, what goes by another name elsewhere, as `theirs` shows:
+/// the first event that does has been seen there under that name, and not here. Mostly there is
+/// no such name; where there is, it costs a hash for each stretch that is known.
 pub(super) fn gone_by(
     rows: &dyn Read,
     space: u32,
     vector: &VersionVector,
-    names: impl Iterator<Item = ReplicaId>,
+    theirs: impl Iterator<Item = (ReplicaId, Seq)>,
 ) -> Result<Vec<GivesWay>, StorageError> {
-    let names = names.filter(|name| vector.get(*name).is_zero() && is_forked(*name));
-    let names: BTreeSet<ReplicaId> = names.collect();
+    let theirs = theirs.filter(|(name, seq)| *seq > vector.get(*name) && is_forked(*name));
+    let theirs: BTreeMap<ReplicaId, Seq> = theirs.collect();
     let mut gone = Vec::new();
-    if names.is_empty() {
+    if theirs.is_empty() {
         return Ok(gone);
     }
     for (origin, top) in vector.iter() {
         let stretches = read_stretches(rows, space, origin, (Seq::FIRST, top))?;
-        let first = stretches.iter().find(|(first, tag)| names.contains(&forked(*first, *tag)));
+        let first = stretches.iter().find(|(first, tag)| {
+            let name = forked(*first, *tag);
+            theirs.get(&name).is_some_and(|seq| seq >= first) && vector.get(name) < *first
+        });
         gone.extend(first.map(|(first, tag)| GivesWay {
             origin,
             after: first.prev(),
@@ -256,8 +260,8 @@ impl Space {
     pub(crate) fn given_up(&self, theirs: &TaggedVector) -> Result<Parted, Error> {
         let snapshot = self.snapshot()?;
         let Some(space) = snapshot.space else { return Ok(Parted::default()) };
-        let names = theirs.iter().map(|entry| entry.0);
-        let here = gone_by(&*snapshot.rows, space, &snapshot.vector, names)?;
+        let theirs = theirs.iter().map(|(name, seq, _)| (name, seq));
+        let here = gone_by(&*snapshot.rows, space, &snapshot.vector, theirs)?;
         Ok(Parted { here, there: Vec::new() })
     }
 
@@ -389,16 +393,20 @@ mod tests {
 
     fn brings(space: &Space, chunk: &Chunk) -> Taken {
         let (mut incoming, _) =
-            Incoming::open(space, space.generation(), (replica(9), replica(8))).unwrap();
+            Incoming::open(space, space.generation(), (replica(9), replica(8)), None).unwrap();
         let told = (*space.snapshot().unwrap().vector).clone();
         incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap()
     }
 
-    /// A delta of nothing, which says that all was seen under the name that events with this tag
-    /// get.
-    fn all_was_seen(tag: Tag) -> Chunk {
-        let vector: VersionVector = [(forked(Seq::FIRST, tag), Seq::MAX)].into_iter().collect();
+    /// A delta of nothing, which says that so much was seen under the name that events get which
+    /// begin with this one.
+    fn was_seen(first: u64, tag: Tag, seq: Seq) -> Chunk {
+        let vector: VersionVector = [(forked(Seq::new(first), tag), seq)].into_iter().collect();
         Chunk { last: Some(Last { vector, ..Last::default() }), ..Chunk::default() }
+    }
+
+    fn all_was_seen(tag: Tag) -> Chunk {
+        was_seen(1, tag, Seq::MAX)
     }
 
     /// A peer, which knows how this opening tags what it makes, says first that all was seen under
@@ -443,5 +451,31 @@ mod tests {
         let elsewhere = Tag::from_bytes([8; 8]);
         assert!(matches!(brings(&space, &all_was_seen(elsewhere)), Taken::Committed(_)));
         assert_eq!(space.status().unwrap().items, 1);
+    }
+
+    /// Of the new name there was seen, by a lie, as much as comes before its first event: that is
+    /// nothing of it yet.
+    #[test]
+    fn a_new_name_is_seen_where_its_first_event_is() {
+        let store = Store::in_memory();
+        let space = store.space("main").unwrap();
+        let (honest, tag) = (replica(1), Tag::from_bytes([9; 8]));
+        let name = forked(Seq::new(2), tag);
+        assert!(matches!(brings(&space, &was_seen(2, tag, Seq::FIRST)), Taken::Committed(_)));
+        let last = Last {
+            vector: [(honest, Seq::new(2))].into_iter().collect(),
+            stretches: vec![(Dot::new(honest, Seq::new(2)), tag)],
+            claims: vec![],
+        };
+        let told = Chunk { last: Some(last), ..Chunk::default() };
+        assert!(matches!(brings(&space, &told), Taken::Committed(_)));
+        assert_eq!(brings(&space, &was_seen(2, tag, Seq::new(2))), Taken::Forked);
+        let gives_way = |seq| {
+            let theirs: VersionVector = [(name, Seq::new(seq))].into_iter().collect();
+            space.given_up(&TaggedVector::untagged(&theirs)).unwrap().here
+        };
+        assert_eq!(gives_way(1), []);
+        let [GivesWay { origin, after, .. }] = gives_way(2)[..] else { panic!("not found out") };
+        assert_eq!((origin, after), (honest, Seq::FIRST));
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         let last = Last { vector, stretches: vec![(dot, tag)], claims: vec![] };
         let told = VersionVector::new();
         let (mut incoming, _) =
-            Incoming::open(&space, space.generation(), (replica(9), replica(8))).unwrap();
+            Incoming::open(&space, space.generation(), (replica(9), replica(8)), None).unwrap();
         let chunk = Chunk { last: Some(last), ..Chunk::default() };
         incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap();
         let seen = TaggedVector::from_sorted(vec![(replica(1), first, tag)]).unwrap();

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::rows::{Which, read_state, read_tagged, read_vector};
 use super::shared::SpaceShared;
+use super::staging::Offer;
 use super::store::{Store, lock, number_of};
 use super::view::{Snapshot, View};
 use super::writer::WriterGuard;
@@ -146,13 +147,15 @@ impl Space {
         self.standing()
     }
 
-    /// Whose delta is staged, and up to where.
-    pub(crate) fn staged(&self) -> Result<Option<(ReplicaId, VersionVector)>, Error> {
+    /// What is staged.
+    pub(crate) fn staged(&self) -> Result<Option<Offer>, Error> {
+        let turn = lock(&self.shared.staging).turn();
         let snapshot = self.snapshot()?;
-        let Some((peer, space)) = snapshot.state.staging_peer.zip(snapshot.space) else {
+        let Some((feeder, space)) = snapshot.state.staging_peer.zip(snapshot.space) else {
             return Ok(None);
         };
-        Ok(Some((peer, read_vector(&*snapshot.rows, space, Which::Staged)?)))
+        let upto = read_vector(&*snapshot.rows, space, Which::Staged)?;
+        Ok(Some(Offer { feeder, upto, turn }))
     }
 
     /// The number of the store's commit that changed the space last, where it has seen just

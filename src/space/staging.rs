@@ -20,6 +20,7 @@ use super::rows::{Removal, Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
 use super::trash::Taker;
+use super::writer::WriterGuard;
 use crate::causal::{Dot, HybridClock, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::limits::KIB;
 use crate::codec::{Kind, limits, place};
@@ -52,7 +53,25 @@ pub(super) struct Place {
     bytes: u64,
 }
 
+/// What is staged, as a peer is told: if it is the one whose delta that is, it sends only the
+/// rest.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    /// The [`feeder_name`] of the peer whose delta it is.
+    pub(crate) feeder: ReplicaId,
+    /// Up to where it is staged.
+    pub(crate) upto: VersionVector,
+    /// The turn of the place.
+    pub(super) turn: u64,
+}
+
 impl Place {
+    /// Another one once any more has come: as long as it is the same, what is staged is too,
+    /// or was taken away.
+    pub(super) const fn turn(&self) -> u64 {
+        self.chunks
+    }
+
     /// Whoever waits for the place sees whether the delta that holds it goes on, by the
     /// clock of its own session: those of two sessions may have nothing in common.
     fn goes_on(&self, waiting: &mut Waiting, now_ms: u64) -> bool {
@@ -76,8 +95,9 @@ struct Waiting {
 }
 
 /// The name under which a peer's deltas are staged: made of its id and of its opening. A peer
-/// that was opened anew, or in which names gave way since, stages anew, since what it sends may be another history: a copy of it
-/// goes by its id as well, and what both had staged in turn would be neither's.
+/// that was opened anew, or in which names gave way since, stages anew, since what it sends may
+/// be another history: a copy of it goes by its id as well, and what both had staged in turn
+/// would be neither's.
 pub(crate) fn feeder_name(replica: ReplicaId, opening: Tag) -> ReplicaId {
     let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 feeder");
     hasher.update(replica.as_bytes()).update(opening.as_bytes());
@@ -169,10 +189,16 @@ impl Space {
 impl Incoming {
     /// The side of a new session with `peer`. Where a delta of the same peer was cut, this
     /// takes its place over, and says up to where it is staged.
+    ///
+    /// Where that was offered to it before, in this session, nothing else may have been staged
+    /// since. The rest that it sends may be of an earlier moment than what it sent meanwhile in
+    /// another session: what it removed between the two would be missing, and so would what
+    /// removed it.
     pub(crate) fn open(
         space: &Space,
         generation: u64,
         (peer, feeder): (ReplicaId, ReplicaId),
+        offered: Option<&Offer>,
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
         let staged = VersionVector::new();
@@ -181,16 +207,24 @@ impl Incoming {
         let mut incoming =
             Self { space, peer, feeder, id, generation, holds, chunks, staged, waiting };
         let space = &incoming.space;
+        // Held meanwhile: a session that feeds it holds it until its chunk is committed.
+        let mut place = lock(&space.shared.staging);
+        if offered.is_some_and(|offer| offer.turn != place.turn()) {
+            drop(place);
+            return Ok((incoming, VersionVector::new()));
+        }
         let snapshot = space.snapshot()?;
         let resumes = match snapshot.state.staging_peer {
             Some(staged) => staged == feeder || fault!(AnotherPeersStagingResumed),
             None => false,
         };
         let Some(number) = snapshot.space.filter(|_| resumes) else {
+            drop(place);
             return Ok((incoming, VersionVector::new()));
         };
-        lock(&space.shared.staging).feeder = Some(id);
+        place.feeder = Some(id);
         let staged = read_vector(&*snapshot.rows, number, Which::Staged)?;
+        drop(place);
         incoming.holds = true;
         incoming.staged.clone_from(&staged);
         Ok((incoming, staged))
@@ -213,41 +247,55 @@ impl Incoming {
         if !self.check(chunk)? {
             return Ok(Taken::Forked);
         }
+        let space = self.space.clone();
         let stages = chunk.last.is_none() || self.holds;
+        let mut guard = space.store.shared.writer()?;
+        // Kept until the chunk is committed: see `open`.
+        let mut place = stages.then(|| lock(&space.shared.staging));
         let mut takes_place = false;
-        if stages {
-            let mut place = lock(&self.space.shared.staging);
-            let feeds = place.feeder == Some(self.id) || fault!(TwoSessionsFeedOneStaging);
-            if self.holds && !feeds {
-                // Also where the other has come to its end: what was staged from here went
-                // with it, and the rest of this delta is not the whole of it.
-                return Ok(Taken::Displaced);
-            }
-            if !self.holds {
-                let (chunks, bytes) = (place.chunks, place.bytes);
-                let now = Waiting { chunks, chunk_ms: now_ms, bytes, bytes_ms: now_ms };
-                let waiting = self.waiting.get_or_insert(now);
-                let taken = place.feeder.is_some() && !fault!(TwoSessionsFeedOneStaging);
-                if taken && place.goes_on(waiting, now_ms) {
-                    return Ok(Taken::Busy);
-                }
-                takes_place = !fault!(TwoSessionsFeedOneStaging);
-            }
-            self.waiting = None;
-            place.feeder = Some(self.id);
-            place.chunks += 1;
-            place.bytes += chunk.row_bytes();
+        if let Some(place) = &mut place {
+            takes_place = match self.feed(place, chunk, now_ms) {
+                Ok(takes_place) => takes_place,
+                Err(not) => return Ok(not),
+            };
         }
-        if takes_place {
-            self.staged = VersionVector::new();
-        }
-        let taken = self.commit(chunk, told, (cut, asked), stages, takes_place)?;
+        let taken = self.commit(&mut guard, chunk, told, (cut, asked), stages, takes_place)?;
         self.holds = stages && taken == Taken::Staged;
         self.staged.join(&chunk.upto);
-        if stages && !self.holds {
-            lock(&self.space.shared.staging).feeder = None;
+        if let Some(place) = place.as_mut().filter(|_| !self.holds) {
+            place.feeder = None;
         }
         Ok(taken)
+    }
+
+    /// Whether a chunk may be staged at the place now, and takes it over.
+    fn feed(
+        &mut self,
+        place: &mut Place,
+        chunk: &SpelledChunk,
+        now_ms: u64,
+    ) -> Result<bool, Taken> {
+        let feeds = place.feeder == Some(self.id) || fault!(TwoSessionsFeedOneStaging);
+        if self.holds && !feeds {
+            // Also where the other has come to its end: what was staged from here went
+            // with it, and the rest of this delta is not the whole of it.
+            return Err(Taken::Displaced);
+        }
+        let takes_place = !self.holds && !fault!(TwoSessionsFeedOneStaging);
+        if takes_place {
+            let (chunks, bytes) = (place.chunks, place.bytes);
+            let now = Waiting { chunks, chunk_ms: now_ms, bytes, bytes_ms: now_ms };
+            let waiting = self.waiting.get_or_insert(now);
+            if place.feeder.is_some() && place.goes_on(waiting, now_ms) {
+                return Err(Taken::Busy);
+            }
+            self.staged = VersionVector::new();
+        }
+        self.waiting = None;
+        place.feeder = Some(self.id);
+        place.chunks += 1;
+        place.bytes += chunk.row_bytes();
+        Ok(takes_place)
     }
 
     /// Whether a chunk ends a delta and brings nothing that this replica has not seen.
@@ -289,6 +337,7 @@ impl Incoming {
 
     fn commit(
         &mut self,
+        guard: &mut WriterGuard<'_>,
         chunk: &SpelledChunk,
         told: &VersionVector,
         (cut, asked): (&VersionVector, MassRemoval),
@@ -297,7 +346,6 @@ impl Incoming {
     ) -> Result<Taken, Error> {
         let space = &self.space;
         self.chunks += 1;
-        let mut guard = space.store.shared.writer()?;
         // Between the chunks of a large delta, so that a cut loses little; at its end the
         // session waits for the disk once, for all the spaces of which it then says so.
         let durability = match self.chunks.is_multiple_of(CHUNKS_A_SYNC) {
@@ -312,7 +360,7 @@ impl Incoming {
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let options = &space.store.shared.options;
         let most = options.tuning.stretches;
-        let taken = space.in_batch::<Taken, Error>(&mut guard, durability, |mut batch| {
+        let taken = space.in_batch::<Taken, Error>(guard, durability, |mut batch| {
             batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
                 if !fault!(DisplacedStagingKept) {

@@ -295,17 +295,12 @@ impl Batch<'_> {
                 return Ok(false);
             }
         }
-        let moved = self.base.beyond(told);
-        let meanwhile = stretches_beyond(self.rows, self.space, &moved, told)?;
         let gone = |(first, tag): &(Dot, Tag)| {
             let name = forked(first.seq, *tag);
             name != first.replica && self.seen(name).max(vector.get(name)) >= first.seq
         };
-        if stretches.iter().any(gone) || meanwhile.iter().any(gone) {
-            return Ok(false);
-        }
-        let names = vector.iter().map(|entry| entry.0);
-        if !gone_by(self.rows, self.space, &self.base, names)?.is_empty() {
+        let brings_gone = stretches.iter().any(gone);
+        if brings_gone || !gone_by(self.rows, self.space, &self.base, vector.iter())?.is_empty() {
             return Ok(false);
         }
         for of in stretches.chunk_by(|a, b| a.0.replica == b.0.replica) {

@@ -201,6 +201,35 @@ fn what_is_received_can_be_sent_on() {
     }
 }
 
+/// What was received in two deltas can go on in one, to the last seq that there is.
+#[test]
+fn removals_at_the_last_seq_can_be_sent_on_together() {
+    let max = u64::MAX;
+    for (first, second) in [(max - 2, max - 1), (max - 1, max), (max, max), (max, 1)] {
+        let events = vec![(dot(1, 1), dots(&[(2, first)])), (dot(1, 2), dots(&[(2, second)]))];
+        let both = Chunk { events, upto: vector(&[(1, 2)]), last: None };
+        assert_eq!(decoded(&encoded(&both.spelled())).unwrap().whole().unwrap(), both, "{first}");
+    }
+}
+
+/// Read into memory, an entry takes twelve times what it takes here: so none may come twice.
+#[test]
+fn a_chunk_names_no_more_origins_than_it_lists() {
+    use crate::codec::{Problem, Put};
+    let start = |groups: u64| {
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(&[7; 16]);
+        bytes.put_varint(groups);
+        bytes
+    };
+    let groups = [start(2), [0, 1, 0].repeat(2), vec![0]].concat();
+    let last = [start(1), vec![0, 1, 0, 1, 2], [0, 1].repeat(2), vec![0, 0]].concat();
+    for bytes in [groups, last] {
+        let error = decoded(&bytes).unwrap_err();
+        assert!(matches!(error.problem, Problem::TooMany { limit: 1, found: 2 }), "{error:?}");
+    }
+}
+
 /// A row: its name, its bytes, and its decoder followed by its encoder.
 struct Spelling {
     name: &'static str,

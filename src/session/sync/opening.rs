@@ -6,7 +6,7 @@ use crate::codec::limits;
 use crate::error::Error;
 use crate::session::message::Standing;
 use crate::session::report::Why;
-use crate::space::{Incoming, Space, VectorHash, feeder_name};
+use crate::space::{Incoming, Offer, Space, VectorHash, feeder_name};
 
 impl SpaceSync {
     /// Opens a space, which says how it stands here.
@@ -46,7 +46,7 @@ impl SpaceSync {
             return Ok(sync);
         }
         let (incoming, staged) =
-            Incoming::open(&sync.space, sync.generation, (around.peer, around.feeder))?;
+            Incoming::open(&sync.space, sync.generation, (around.peer, around.feeder), None)?;
         sync.incoming = Some(incoming);
         let staged = (!staged.is_empty()).then_some((around.feeder, staged));
         sync.queue.push_back(Message::Answer {
@@ -73,13 +73,14 @@ impl SpaceSync {
             }
             _ => (None, vector.clone()),
         };
-        let mut staged = self.space.staged()?;
+        let mut offered = self.space.staged()?;
         // Both vectors must fit a frame; without this one the peer sends some of it again.
-        staged.take_if(|(_, upto)| upto.len() + changes.len() > limits::VECTOR_REPLICAS);
+        offered.take_if(|offer| offer.upto.len() + changes.len() > limits::VECTOR_REPLICAS);
         self.mine = vector.vector();
         self.told.clone_from(&self.mine);
         self.mine_tagged = vector;
-        self.offered.clone_from(&staged);
+        self.offered.clone_from(&offered);
+        let staged = offered.map(|offer| (offer.feeder, offer.upto));
         Ok(Box::new(Standing { hash, root, base, changes, staged }))
     }
 
@@ -165,16 +166,15 @@ impl SpaceSync {
         theirs: &Standing,
         around: &mut Around<'_>,
     ) -> Result<(), Error> {
+        let offered = self.offered.take().filter(|offer| offer.feeder == around.feeder);
+        let names = (around.peer, around.feeder);
         let (incoming, staged) =
-            Incoming::open(&self.space, self.generation, (around.peer, around.feeder))?;
+            Incoming::open(&self.space, self.generation, names, offered.as_ref())?;
         self.incoming = Some(incoming);
-        // What was offered may have been cleared since; then the peer leaves out what is
-        // not here, and its delta must not be taken.
-        if let Some((peer, mut offered)) = self.offered.take()
-            && peer == around.feeder
-        {
-            offered = offered.beyond(&self.space.snapshot()?.vector().clone());
-            if !staged.covers(&offered) {
+        // What was offered may have been cleared since, or another session may have gone on with
+        // it; then the peer leaves out what is not here, and its delta must not be taken.
+        if let Some(Offer { upto, .. }) = offered {
+            if !staged.covers(&upto.beyond(self.space.snapshot()?.vector())) {
                 self.give_up(around, Why::Displaced);
                 return Ok(());
             }

@@ -41,6 +41,11 @@ impl<'c> Origins<'c> {
         self.named.iter().all(Cell::get)
     }
 
+    /// How many are listed.
+    pub(super) const fn count(&self) -> usize {
+        self.ids.len()
+    }
+
     /// Whether one is listed.
     pub(super) fn list(&self, origin: ReplicaId) -> bool {
         self.ids.binary_search(origin.as_bytes()).is_ok()
@@ -76,7 +81,8 @@ impl<'c> Origins<'c> {
         cursor: &mut Cursor<'_>,
         limit: usize,
     ) -> Result<VersionVector, DecodeError> {
-        let count = cursor.count(2, limit)?;
+        // None is named twice.
+        let count = cursor.count(2, limit.min(self.count()))?;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             entries.push((self.origin(cursor)?, cursor.seq()?));

@@ -321,7 +321,7 @@ impl<'c> Reading<'c> {
         cursor: &mut Cursor<'c>,
         visit: Visit<'_, 'c, E>,
     ) -> Result<VersionVector, E> {
-        let count = cursor.count(3, limits::VECTOR_REPLICAS)?;
+        let count = cursor.count(3, limits::VECTOR_REPLICAS.min(self.origins.count()))?;
         let mut upto = Vec::with_capacity(count);
         for _ in 0..count {
             let (origin, to) = (self.origins.origin(cursor)?, cursor.seq()?);
@@ -378,7 +378,9 @@ impl<'c> Reading<'c> {
                 },
                 _ => (1, None),
             };
-            if first.is_some_and(|first| follows.is_some_and(|before| nth(before, 1) == first)) {
+            let next = follows.and_then(|before| before.seq.get().checked_add(1));
+            let next = follows.zip(next).map(|(before, n)| Dot::new(before.replica, Seq::new(n)));
+            if first.is_some() && first == next {
                 return Err(here.wrong(Problem::Other("a run of removals in two parts")).into());
             }
             before = seq
@@ -400,7 +402,7 @@ impl<'c> Reading<'c> {
             let limit = usize::try_from(left).unwrap_or(usize::MAX);
             return Err(here.wrong(Problem::TooMany { limit, found: count }));
         }
-        if first.seq.get().checked_add(count).is_none() {
+        if first.seq.get().checked_add(count - 1).is_none() {
             return Err(here.wrong(Problem::Other("a run that removes beyond the last seq")));
         }
         Ok(Brought::Run { count, first })

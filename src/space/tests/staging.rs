@@ -5,12 +5,12 @@ use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, limits};
 use crate::error::{Error, PeerError};
 use crate::space::chunk::{Chunk, Last};
-use crate::space::staging::{Incoming, Taken};
+use crate::space::staging::{Incoming, Offer, Taken};
 use crate::space::{MassRemoval, Space, Store};
 
 fn incoming(space: &Space, peer: u8) -> (Incoming, VersionVector) {
     let names = (replica(peer), replica(peer + 100));
-    Incoming::open(space, space.generation(), names).unwrap()
+    Incoming::open(space, space.generation(), names, None).unwrap()
 }
 
 fn take(incoming: &mut Incoming, chunk: &Chunk) -> Result<Taken, Error> {
@@ -41,6 +41,29 @@ fn a_delta_that_leads_to_more_replicas_than_may_be_told_is_refused() {
     let refused = take(&mut incoming(&space, 9).0, &Chunk { last, ..Chunk::default() });
     assert!(matches!(refused, Err(Error::Peer(PeerError::Protocol { .. }))), "{refused:?}");
     assert_eq!(space.status().unwrap(), before);
+}
+
+/// What was told of the staging holds for the delta that is sent then: behind what another
+/// session of the same peer staged later there may be missing what its sender had removed by
+/// then.
+#[test]
+fn a_session_goes_on_only_behind_what_it_was_told_of() {
+    let store = Store::in_memory();
+    let space = store.space("main").unwrap();
+    let (mut other, _) = incoming(&space, 1);
+    assert_eq!(take(&mut other, &element(5, 3)).unwrap(), Taken::Staged);
+    let told = space.staged().unwrap();
+    assert_eq!(take(&mut other, &element(5, 4)).unwrap(), Taken::Staged);
+    let open = |offered: Option<Offer>| {
+        let names = (replica(1), replica(101));
+        Incoming::open(&space, space.generation(), names, offered.as_ref()).unwrap()
+    };
+    assert!(open(told).1.is_empty());
+    assert_eq!(take(&mut other, &element(5, 5)).unwrap(), Taken::Staged, "it kept the place");
+    let (mut resumed, staged) = open(space.staged().unwrap());
+    assert_eq!(staged, vector(&[(5, 5)]));
+    assert_eq!(take(&mut other, &element(5, 6)).unwrap(), Taken::Displaced);
+    assert_eq!(take(&mut resumed, &element(5, 6)).unwrap(), Taken::Staged);
 }
 
 /// Who goes on behind what it had staged here goes on behind nothing once that was taken back;
