@@ -173,11 +173,11 @@ impl SpaceSync {
         self.incoming = Some(incoming);
         // What was offered may have been cleared since, or another session may have gone on with
         // it; then the peer leaves out what is not here, and its delta must not be taken.
-        if let Some(Offer { upto, .. }) = offered {
-            if !staged.covers(&upto.beyond(self.space.snapshot()?.vector())) {
-                self.give_up(around, Why::Displaced);
-                return Ok(());
-            }
+        if let Some(Offer { upto, .. }) = offered
+            && !staged.covers(&upto.beyond(self.space.snapshot()?.vector()))
+        {
+            self.give_up(around, Why::Displaced);
+            return Ok(());
         }
         self.learn(theirs, around)
     }
