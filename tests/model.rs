@@ -61,7 +61,7 @@ fn worlds_hold() {
 }
 
 /// Worlds that failed once, and what was wrong.
-const KEPT: [(u64, &str); 11] = [
+const KEPT: [(u64, &str); 12] = [
     // The other side had changed, by a third replica's repair in a session beside this one.
     (4669, "a session told of an event with two contents where there was none"),
     // These have twins.
@@ -74,6 +74,7 @@ const KEPT: [(u64, &str); 11] = [
     (6_128_482_641, "a new name that came meanwhile was passed on beside the old one"),
     (9_128_427_189, "a delta of one moment was laid on what was staged of a later one"),
     (9_128_498_170, "what was kept in a session with a copy was to be proven in it"),
+    (11_128_480_611, "what was sent of a space before it was opened once more was to be received"),
     (6_128_047_791, "a decision that was copied was taken for none, once the copy was put back"),
 ];
 

@@ -209,7 +209,9 @@ impl World<'_> {
             }
         }
         if !link.spoilt {
-            agree(left, right).map_err(|what| format!("REPORT: {}: {what}", link.about))?;
+            let renamed = self.stats.forks > 0;
+            agree(left, right, renamed)
+                .map_err(|what| format!("REPORT: {}: {what}", link.about))?;
         }
         Ok(reports)
     }
@@ -271,8 +273,8 @@ impl World<'_> {
 }
 
 /// What two sides say of a session that ran to its end. Both may have given a space up at once,
-/// each for its own reason.
-fn agree(left: &Report, right: &Report) -> Result<(), String> {
+/// each for its own reason. `renamed`: names have given way in this world.
+fn agree(left: &Report, right: &Report, renamed: bool) -> Result<(), String> {
     for one in &left.spaces {
         let Some(other) = right.space(&one.name) else {
             return Err(format!("{one:?}, of which the other side knows nothing"));
@@ -283,17 +285,17 @@ fn agree(left: &Report, right: &Report) -> Result<(), String> {
         }
     }
     let mut sent = [left.items_sent, left.removals_sent, left.bytes_sent, left.frames_sent];
-    let mut received = [
+    let received = [
         right.items_received,
         right.removals_received,
         right.bytes_received,
         right.frames_received,
     ];
-    if !left.forks.is_empty() || !right.forks.is_empty() {
-        // What one side had sent of a space when the other found the names forked goes for
-        // nothing, and is sent once more.
-        for items_and_removals in [&mut sent, &mut received] {
-            items_and_removals[..2].fill(0);
+    if renamed {
+        // What one side had sent of a space when the other found the names forked, in this
+        // session or in one beside it, goes for nothing, and is sent once more.
+        for n in 0..2 {
+            sent[n] = sent[n].min(received[n]);
         }
     }
     if left.spaces.iter().all(|space| space.why.is_none()) && sent != received {
