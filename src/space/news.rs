@@ -115,7 +115,6 @@ impl Outgoing {
         }
         let mut chunk = reading.chunk;
         self.cursor.join(&chunk.upto);
-        let bytes = reading.bytes;
         if self.cursor.covers(&snapshot.vector) || fault!(TransactionSplit) {
             let claims = claims_on(early, blocks, cut)?;
             let vector = if fault!(TransactionSplit) { &chunk.upto } else { &*vector };
@@ -124,7 +123,9 @@ impl Outgoing {
             let last = Last { vector, stretches, claims };
             // With a large value in one frame with it, a long end would be too much for one: then
             // it goes by itself, behind.
-            if chunk.events.is_empty() || bytes + last.bytes() <= limits::FRAME_BYTES / 4 * 3 {
+            if chunk.events.is_empty()
+                || reading.bytes + last.bytes() <= limits::FRAME_BYTES / 4 * 3
+            {
                 chunk.last = Some(last);
             }
         }

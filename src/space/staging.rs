@@ -201,16 +201,20 @@ impl Incoming {
         offered: Option<&Offer>,
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
-        let staged = VersionVector::new();
-        let space = space.clone();
-        let (holds, chunks, waiting) = (false, 0, None);
-        let mut incoming =
-            Self { space, peer, feeder, id, generation, holds, chunks, staged, waiting };
-        let space = &incoming.space;
+        let mut incoming = Self {
+            space: space.clone(),
+            peer,
+            feeder,
+            id,
+            generation,
+            holds: false,
+            chunks: 0,
+            staged: VersionVector::new(),
+            waiting: None,
+        };
         // Held meanwhile: a session that feeds it holds it until its chunk is committed.
         let mut place = lock(&space.shared.staging);
         if offered.is_some_and(|offer| offer.turn != place.turn()) {
-            drop(place);
             return Ok((incoming, VersionVector::new()));
         }
         let snapshot = space.snapshot()?;
@@ -219,12 +223,10 @@ impl Incoming {
             None => false,
         };
         let Some(number) = snapshot.space.filter(|_| resumes) else {
-            drop(place);
             return Ok((incoming, VersionVector::new()));
         };
         place.feeder = Some(id);
         let staged = read_vector(&*snapshot.rows, number, Which::Staged)?;
-        drop(place);
         incoming.holds = true;
         incoming.staged.clone_from(&staged);
         Ok((incoming, staged))

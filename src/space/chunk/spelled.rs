@@ -378,9 +378,12 @@ impl<'c> Reading<'c> {
                 },
                 _ => (1, None),
             };
-            let next = follows.and_then(|before| before.seq.get().checked_add(1));
-            let next = follows.zip(next).map(|(before, n)| Dot::new(before.replica, Seq::new(n)));
-            if first.is_some() && first == next {
+            // Not by `nth`, which stays at the last seq that there is.
+            let is_next = |(before, first): (Dot, Dot)| {
+                before.replica == first.replica
+                    && before.seq.get().checked_add(1) == Some(first.seq.get())
+            };
+            if follows.zip(first).is_some_and(is_next) {
                 return Err(here.wrong(Problem::Other("a run of removals in two parts")).into());
             }
             before = seq
