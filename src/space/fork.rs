@@ -153,17 +153,24 @@ pub(super) fn is_forked(replica: ReplicaId) -> bool {
     id == *replica.as_bytes()
 }
 
-/// Of what was seen here up to `vector`, what goes by another name elsewhere, as `theirs` shows:
-/// the first event that does has been seen there under that name, and not here. Mostly there is
-/// no such name; where there is, it costs a hash for each stretch that is known.
+/// The names of `theirs` that were made in a fork, and under which they have seen more than
+/// `vector` has.
+pub(super) fn forked_beyond(
+    vector: &VersionVector,
+    theirs: impl Iterator<Item = (ReplicaId, Seq)>,
+) -> BTreeMap<ReplicaId, Seq> {
+    theirs.filter(|(name, seq)| *seq > vector.get(*name) && is_forked(*name)).collect()
+}
+
+/// Of what was seen here up to `vector`, what goes by another name elsewhere, as these show: the
+/// first event that does has been seen there under that name, and not here. Mostly there is no
+/// such name; where there is, it costs a hash for each stretch that is known.
 pub(super) fn gone_by(
     rows: &dyn Read,
     space: u32,
     vector: &VersionVector,
-    theirs: impl Iterator<Item = (ReplicaId, Seq)>,
+    theirs: &BTreeMap<ReplicaId, Seq>,
 ) -> Result<Vec<GivesWay>, StorageError> {
-    let theirs = theirs.filter(|(name, seq)| *seq > vector.get(*name) && is_forked(*name));
-    let theirs: BTreeMap<ReplicaId, Seq> = theirs.collect();
     let mut gone = Vec::new();
     if theirs.is_empty() {
         return Ok(gone);
@@ -261,7 +268,8 @@ impl Space {
         let snapshot = self.snapshot()?;
         let Some(space) = snapshot.space else { return Ok(Parted::default()) };
         let theirs = theirs.iter().map(|(name, seq, _)| (name, seq));
-        let here = gone_by(&*snapshot.rows, space, &snapshot.vector, theirs)?;
+        let theirs = forked_beyond(&snapshot.vector, theirs);
+        let here = gone_by(&*snapshot.rows, space, &snapshot.vector, &theirs)?;
         Ok(Parted { here, there: Vec::new() })
     }
 

@@ -10,23 +10,24 @@
 //! its items and is cut; C resumes behind that, and its vector covers what A had staged and
 //! C had long removed: the item would come back to life under C's vector.
 
+mod portion;
+
 use std::sync::atomic::Ordering;
 
-use super::batch::{Batch, Staging};
+use self::portion::{Staged, stage};
 use super::brake::{Claimed, Claims, MassRemoval};
-use super::chunk::{Brought, SpelledChunk, nth};
-use super::handles::split_stamp;
-use super::rows::{Removal, Which, read_vector};
+use super::chunk::SpelledChunk;
+use super::rows::{Which, read_vector};
 use super::space::Space;
 use super::store::{lock, save_clock};
 use super::trash::Taker;
 use super::writer::WriterGuard;
-use crate::causal::{Dot, HybridClock, ReplicaId, Seq, Tag, VersionVector};
+use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
+use crate::codec::limits;
 use crate::codec::limits::KIB;
-use crate::codec::{Kind, limits, place};
 use crate::error::{Error, PeerError};
 use crate::faults::fault;
-use crate::storage::{Durability, StorageError};
+use crate::storage::Durability;
 
 /// How long a delta of which no chunk comes keeps its place where another waits, in
 /// milliseconds.
@@ -35,10 +36,6 @@ pub(crate) const STAGING_PATIENCE_MS: u64 = 10_000;
 /// How much of it must come in a minute: less, chunk by chunk, would keep the place for ever.
 const STAGING_BYTES_A_MINUTE: u64 = 60 * KIB as u64;
 const MINUTE_MS: u64 = 60_000;
-
-/// How far ahead of the wall clock here a remote timestamp may be and still be followed,
-/// in milliseconds: a day. The data is taken in any case.
-const CLOCK_AHEAD_MS: u64 = 86_400_000;
 
 /// Chunks staged between two that are made sure to be on disk.
 const CHUNKS_A_SYNC: u32 = 16;
@@ -120,23 +117,9 @@ pub(crate) struct Incoming {
     staged: VersionVector,
     /// While another one holds it.
     waiting: Option<Waiting>,
-}
-
-/// Where rows ahead of the vector may stand.
-enum Staged {
-    /// Anywhere: another delta is being staged.
-    Anywhere,
-    /// Up to here: they are all of the delta that holds the place.
-    UpTo(VersionVector),
-}
-
-impl Staged {
-    fn may_hold(&self, dot: Dot) -> bool {
-        match self {
-            Self::Anywhere => true,
-            Self::UpTo(staged) => staged.contains(dot),
-        }
-    }
+    /// How often it was looked whether events are held here under the name that they had before
+    /// a delta's.
+    looked: u8,
 }
 
 impl Drop for Incoming {
@@ -211,6 +194,7 @@ impl Incoming {
             chunks: 0,
             staged: VersionVector::new(),
             waiting: None,
+            looked: 0,
         };
         // Held meanwhile: a session that feeds it holds it until its chunk is committed.
         let mut place = lock(&space.shared.staging);
@@ -362,6 +346,7 @@ impl Incoming {
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let options = &space.store.shared.options;
         let most = options.tuning.stretches;
+        let mut looked = self.looked;
         let taken = space.in_batch::<Taken, Error>(guard, durability, |mut batch| {
             batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
@@ -398,7 +383,8 @@ impl Incoming {
                 return Ok((Taken::Staged, Some(batch)));
             };
             if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
-                if !batch.take_stretches(&last.stretches, &last.vector, told, most)? {
+                let bounds = (most, &mut looked);
+                if !batch.take_stretches(&last.stretches, &last.vector, told, bounds)? {
                     return Ok((Taken::Forked, None));
                 }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
@@ -422,74 +408,7 @@ impl Incoming {
             Ok((Taken::Committed(claimed), Some(batch)))
         })?;
         guard.clock = clock;
+        self.looked = looked;
         Ok(taken)
     }
-}
-
-/// Puts the rows of a chunk. Under a dot that `staged` covers a row may stand already, at
-/// another place even, from a peer that says otherwise; it goes first.
-fn stage(
-    batch: &mut Batch<'_>,
-    chunk: &SpelledChunk,
-    staged: &Staged,
-    clock: &mut HybridClock,
-    wall_ms: u64,
-) -> Result<(), Error> {
-    // Places one behind the other: the next one is read where the last one was.
-    let (mut places, mut items) = (Vec::new(), Vec::new());
-    let half = chunk.last.is_some() && fault!(ChunkAppliedByHalf);
-    let (live, removed) = chunk.counts();
-    let mut left = if half { (live + removed) / 2 } else { u64::MAX };
-    chunk.each::<Error>(&mut |dot, brought| {
-        if left == 0 {
-            return Ok(());
-        }
-        left -= 1;
-        match brought {
-            Brought::Item { place, past, payload } => {
-                if !makes_room(batch, dot, staged)? {
-                    return Ok(());
-                }
-                if let Ok(Kind::VALUE | Kind::REGISTER | Kind::MV_REGISTER) =
-                    place::leaf_kind(place)
-                {
-                    clock.observe(split_stamp(payload)?.0, wall_ms, CLOCK_AHEAD_MS);
-                }
-                let from = places.len();
-                places.extend_from_slice(place);
-                items.push((dot, from..places.len(), past, payload));
-            }
-            Brought::Removal(removal) => {
-                if makes_room(batch, dot, staged)? {
-                    batch.stage_removal(dot, &removal)?;
-                }
-            }
-            Brought::Run { count, first } => {
-                for n in 0..count {
-                    if makes_room(batch, nth(dot, n), staged)? {
-                        batch.stage_removal(nth(dot, n), &Removal::Dots(vec![nth(first, n)]))?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    })?;
-    let items = items.iter().map(|(dot, place, past, payload)| Staging {
-        dot: *dot,
-        place: places.get(place.clone()).unwrap_or_default(),
-        past,
-        payload,
-    });
-    Ok(batch.stage_items(items.collect())?)
-}
-
-/// Whether an event is to be staged: not one that was seen. What stands in its way goes.
-fn makes_room(batch: &mut Batch<'_>, dot: Dot, staged: &Staged) -> Result<bool, StorageError> {
-    if dot.seq <= batch.seen(dot.replica) && !fault!(SeenEventsTakenAgain) {
-        return Ok(false);
-    }
-    if batch.state.staged > 0 && staged.may_hold(dot) {
-        batch.unstage(dot)?;
-    }
-    Ok(true)
 }

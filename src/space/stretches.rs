@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::batch::Batch;
-use super::fork::{forked, gone_by};
+use super::fork::{forked, forked_beyond, gone_by};
 use super::rows::{Which, corrupt, dot_of_key, put_dot, range, space_key, tag_of};
 use super::shared::SpaceShared;
 use super::store::lock;
@@ -91,6 +91,9 @@ pub(super) struct KnownStretches {
     /// Origin, first and last event and tag of each, ascending.
     stretches: Vec<(ReplicaId, Seq, Seq, Tag)>,
 }
+
+/// How often a session looks for what goes by a new name; then the next one finds out.
+const LOOKS: u8 = 4;
 
 /// So many are kept; then it begins anew.
 const KNOWN: usize = 1024;
@@ -264,7 +267,8 @@ impl Batch<'_> {
     /// from what is here. Where another session moved this replica along beyond `told`, which
     /// is what the sender knew of it, both must say the same of what lies between. Nor may
     /// they bring under its old name what another session brought under the new, or under a new
-    /// one, of which the sender heard since the two met, what is here under the old.
+    /// one, of which the sender heard since the two met, what is here under the old. That is
+    /// `looked` for a few times in a session: it takes as long as there are stretches.
     ///
     /// # Errors
     /// There would be more than `most` of an origin, whose history no peer could be told then;
@@ -274,7 +278,7 @@ impl Batch<'_> {
         stretches: &[(Dot, Tag)],
         vector: &VersionVector,
         told: &VersionVector,
-        most: usize,
+        (most, looked): (usize, &mut u8),
     ) -> Result<bool, Error> {
         let mut rest = stretches;
         for (replica, top) in vector.iter() {
@@ -299,9 +303,15 @@ impl Batch<'_> {
             let name = forked(first.seq, *tag);
             name != first.replica && self.seen(name).max(vector.get(name)) >= first.seq
         };
-        let brings_gone = stretches.iter().any(gone);
-        if brings_gone || !gone_by(self.rows, self.space, &self.base, vector.iter())?.is_empty() {
+        if stretches.iter().any(gone) {
             return Ok(false);
+        }
+        let names = forked_beyond(&self.base, vector.iter());
+        if !names.is_empty() {
+            *looked = looked.saturating_add(1);
+            if *looked > LOOKS || !gone_by(self.rows, self.space, &self.base, &names)?.is_empty() {
+                return Ok(false);
+            }
         }
         for of in stretches.chunk_by(|a, b| a.0.replica == b.0.replica) {
             let Some((Dot { replica, .. }, _)) = of.first().copied() else { continue };
