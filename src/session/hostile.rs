@@ -1,6 +1,7 @@
 //! Peers that speak the protocol and lie.
 
 mod long_ends;
+mod portions;
 mod walks;
 
 use super::message::{Message, Standing};
