@@ -173,7 +173,8 @@
 //! whoever sends holds a chunk against the histories first, and whoever takes holds its end
 //! against them again; what does not fit ends the space as
 //! [`Unfinished`](crate::session::Why::Unfinished), and the next session begins with the
-//! histories. What was staged before names gave way, at either side, is not gone on with.
+//! histories. What was staged before names gave way, at either side, is not gone on with; nor is
+//! what a replica staged elsewhere before it [dropped](crate::Store::drop_space) the space.
 //!
 //! # 2. Delta
 //! Each side sends every live item and removal record whose dot the other has not seen,

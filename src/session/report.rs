@@ -170,8 +170,9 @@ pub enum Why {
     /// One side has staged as much of the other's deltas as it may
     /// ([`Options::staging_bytes`](crate::Options::staging_bytes)); what it had of this space is gone.
     StagedTooMuch,
-    /// Two histories were found under one name, one side has given those of its events that
-    /// part from it another, and the space is opened once more.
+    /// Two histories were found under one name, and one side has given those of its events that
+    /// part from it another; or what is staged of the space is from before such a thing, or from
+    /// before its sender dropped it. The space is opened once more.
     Renamed,
     /// Two histories were found under one name, and neither side gives way: one of them may only
     /// receive, or does not tell the truth.
@@ -228,7 +229,9 @@ impl core::fmt::Display for Why {
             Self::StagedTooMuch => {
                 "one side stages no more bytes for the other; raise Options::staging_bytes there"
             }
-            Self::Renamed => "events were renamed, and the space is opened once more",
+            Self::Renamed => {
+                "events were renamed, or the space was dropped, and it is opened once more"
+            }
             Self::Forked => {
                 "two histories go by one name, and neither side gives way: one may only receive, or does not tell the truth"
             }

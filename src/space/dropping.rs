@@ -9,6 +9,7 @@
 //! goes on with the next drop or [`Store::compact`] where it was cut.
 
 use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
 
 use super::batch::release_staged;
 use super::catalog::drop_touched;
@@ -152,7 +153,9 @@ impl Store {
             Ok(Verdict::Commit)
         })?;
         let Some(replica) = dropped else { return Ok(false) };
+        let way = self.parts_ways();
         if let Some(shared) = self.shared.loaded(name) {
+            shared.way.store(way, Ordering::SeqCst);
             shared.begin_anew(replica);
         }
         drop(writer);

@@ -301,7 +301,8 @@ impl Space {
         Ok(parted)
     }
 
-    /// Which of the times that names gave way in the store was the newest in this space.
+    /// Which of the store's [ways](Store::ways) was the newest here, or a later one: no session
+    /// that began before it goes on behind what was staged of this space.
     pub(crate) fn way(&self) -> u64 {
         self.shared.way.load(Ordering::SeqCst)
     }
@@ -355,9 +356,6 @@ impl Space {
         let (own, tag) = (self.replica(), self.store.shared.tag);
         let mut forks = Vec::new();
         let mut replica = own;
-        // From here on nobody goes on behind what was staged of this space before.
-        let ways = &self.store.shared.ways;
-        self.shared.way.store(ways.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         self.in_batch::<(), Error>(&mut guard, Durability::Immediate, |mut batch| {
             batch.trash.taker = Some(Taker::new(peer, now_ms, options));
             batch.clear_staging()?;
@@ -386,6 +384,7 @@ impl Space {
             }
             Ok(((), Some(batch)))
         })?;
+        self.shared.way.store(self.store.parts_ways(), Ordering::SeqCst);
         self.shared.begin_anew(replica);
         Ok(Some(forks))
     }
@@ -395,13 +394,14 @@ impl Space {
 mod tests {
     use super::*;
     use crate::space::chunk::{Chunk, Event, Last};
-    use crate::space::staging::{Incoming, Taken};
+    use crate::space::staging::{Incoming, Resumes, Taken};
     use crate::space::tests::replica;
     use crate::space::{MassRemoval, Store};
 
     fn brings(space: &Space, chunk: &Chunk) -> Taken {
         let (mut incoming, _) =
-            Incoming::open(space, space.generation(), (replica(9), replica(8)), None).unwrap();
+            Incoming::open(space, space.generation(), (replica(9), replica(8)), Resumes::Now)
+                .unwrap();
         let told = (*space.snapshot().unwrap().vector).clone();
         incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap()
     }

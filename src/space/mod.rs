@@ -124,7 +124,7 @@ pub(crate) use meetings::MeetingId;
 pub(crate) use news::Outgoing;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use rows::Removal;
-pub(crate) use staging::{Incoming, Offer, STAGING_PATIENCE_MS, Taken, feeder_name};
+pub(crate) use staging::{Incoming, Offer, Resumes, STAGING_PATIENCE_MS, Taken, feeder_name};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use backup::BackupReport;

@@ -32,6 +32,9 @@ pub(crate) struct Outgoing {
     start: Option<VersionVector>,
     /// Of the space that it sends from.
     generation: u64,
+    /// What ends the delta, where it did not fit beside the last events: as it was then, since
+    /// where writes go on it would never be made with no event before it.
+    end: Option<Last>,
     #[cfg(rejoin_faults)]
     early: Option<Snapshot>,
 }
@@ -47,6 +50,7 @@ impl Outgoing {
             cursor,
             start: None,
             generation,
+            end: None,
             #[cfg(rejoin_faults)]
             early: None,
         }
@@ -81,6 +85,9 @@ impl Outgoing {
         let snapshot = space.snapshot_to_show(self.generation)?;
         if !lies_on_the_same(&snapshot, opened)? {
             return Ok(None);
+        }
+        if let Some(end) = self.end.take() {
+            return Ok(Some(Chunk { last: Some(end), ..Chunk::default() }));
         }
         let vector = snapshot.vector.clone();
         #[cfg(rejoin_faults)]
@@ -127,6 +134,8 @@ impl Outgoing {
                 || reading.bytes + last.bytes() <= limits::FRAME_BYTES / 4 * 3
             {
                 chunk.last = Some(last);
+            } else {
+                self.end = Some(last);
             }
         }
         Ok(Some(chunk))
@@ -176,7 +185,7 @@ fn lies_on_the_same(
 }
 
 /// What stretches go with a delta that leads to these entries: where they are more than one
-/// delta may bring, the newest.
+/// delta may bring, or than fit one frame with these, the newest.
 fn stretches_of(
     snapshot: &Snapshot,
     entries: &VersionVector,
@@ -185,14 +194,17 @@ fn stretches_of(
     let Some(number) = snapshot.space else { return Ok(Vec::new()) };
     let mut stretches = stretches_beyond(&*snapshot.rows, number, entries, told)?;
     let mut most = stretches.len();
-    while stretches.len() > limits::STRETCHES {
+    let beside = limits::MIB + Last::ENTRY_BYTES * entries.len();
+    let room = limits::FRAME_BYTES.saturating_sub(beside);
+    let at_once = limits::STRETCHES.min(room / Last::STRETCH_BYTES);
+    while stretches.len() > at_once {
         // Of each origin the newest half, and one at least.
         most = most.div_ceil(2);
         let newest = |of: &[(Dot, Tag)]| of.get(of.len().saturating_sub(most)..).map(<[_]>::to_vec);
         let kept = stretches.chunk_by(|a, b| a.0.replica == b.0.replica).filter_map(newest);
         stretches = kept.flatten().collect();
         if most == 1 {
-            stretches.truncate(limits::STRETCHES);
+            stretches.truncate(at_once);
         }
     }
     Ok(stretches)

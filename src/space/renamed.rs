@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::space::chunk::{Chunk, Last};
     use crate::space::fork::forked;
-    use crate::space::staging::Incoming;
+    use crate::space::staging::{Incoming, Resumes};
     use crate::space::tests::replica;
     use crate::space::{MassRemoval, Store};
 
@@ -140,7 +140,8 @@ mod tests {
         let last = Last { vector, stretches: vec![(dot, tag)], claims: vec![] };
         let told = VersionVector::new();
         let (mut incoming, _) =
-            Incoming::open(&space, space.generation(), (replica(9), replica(8)), None).unwrap();
+            Incoming::open(&space, space.generation(), (replica(9), replica(8)), Resumes::Now)
+                .unwrap();
         let chunk = Chunk { last: Some(last), ..Chunk::default() };
         incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap();
         let seen = TaggedVector::from_sorted(vec![(replica(1), first, tag)]).unwrap();

@@ -23,7 +23,7 @@ pub(super) struct SpaceShared {
     pub(super) replica: Mutex<ReplicaId>,
     /// How often the space was dropped.
     pub(super) generation: AtomicU64,
-    /// Which of the times that names gave way in the store was the newest here; zero for none.
+    /// Which of the store's [ways](Store::ways) was the newest here, or a later one.
     pub(super) way: AtomicU64,
     /// The vector as of a commit of the space of this number: so that a read need not load it.
     pub(super) vector: Mutex<Option<(CommitOf, Arc<VersionVector>)>>,
@@ -51,7 +51,8 @@ impl SpaceShared {
             name: name.into(),
             replica: Mutex::new(replica),
             generation: AtomicU64::new(0),
-            way: AtomicU64::new(0),
+            // What was known of an earlier one went with the last handle.
+            way: AtomicU64::new(store.ways()),
             vector: Mutex::new(None),
             tag: store.shared.tag,
             stretches: Mutex::default(),

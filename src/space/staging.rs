@@ -62,6 +62,25 @@ pub(crate) struct Offer {
     pub(super) turn: u64,
 }
 
+/// Behind what a session goes on.
+#[derive(Clone, Copy)]
+pub(crate) enum Resumes<'a> {
+    /// What is staged now, which the peer is told next.
+    Now,
+    /// What the peer was told of, if it was; it leaves out the rest. Removals too: of one that
+    /// the peer does not send, since nothing of it is said to be here, the item may be staged.
+    Told(Option<&'a Offer>),
+}
+
+impl Resumes<'_> {
+    fn at(self, place: &Place) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Told(offer) => offer.is_some_and(|offer| offer.turn == place.turn()),
+        }
+    }
+}
+
 impl Place {
     /// Another one once any more has come: as long as it is the same, what is staged is too,
     /// or was taken away.
@@ -181,7 +200,7 @@ impl Incoming {
         space: &Space,
         generation: u64,
         (peer, feeder): (ReplicaId, ReplicaId),
-        offered: Option<&Offer>,
+        resumes: Resumes<'_>,
     ) -> Result<(Self, VersionVector), Error> {
         let id = space.store.shared.feeds.fetch_add(1, Ordering::Relaxed);
         let mut incoming = Self {
@@ -198,7 +217,7 @@ impl Incoming {
         };
         // Held meanwhile: a session that feeds it holds it until its chunk is committed.
         let mut place = lock(&space.shared.staging);
-        if offered.is_some_and(|offer| offer.turn != place.turn()) {
+        if !resumes.at(&place) {
             return Ok((incoming, VersionVector::new()));
         }
         let snapshot = space.snapshot()?;

@@ -31,7 +31,7 @@ pub(super) struct StoreShared {
     pub(super) tag: Tag,
     /// Numbers the feeds of deltas, to tell an old one from the one that took its place.
     pub(super) feeds: AtomicU64,
-    /// How often names gave way in any space since the store was opened.
+    /// How often names gave way in any space, or one was dropped, since the store was opened.
     pub(super) ways: AtomicU64,
     /// What was found wrong since the store was opened.
     pub(super) damaged: Mutex<Option<String>>,
@@ -158,13 +158,19 @@ impl Store {
         self.shared.storage.identity()
     }
 
-    /// How often names gave way here since the store was opened.
+    /// How often names gave way here, or a space was dropped, since the store was opened.
     pub(crate) fn ways(&self) -> u64 {
         self.shared.ways.load(Ordering::SeqCst)
     }
 
-    /// Names this opening of the store as it was when names had given way so often: what peers
-    /// staged of it before that may be called otherwise now.
+    /// Notes one more time, once that was committed and before the right to write is given up:
+    /// who reads what is to be sent holds that too.
+    pub(super) fn parts_ways(&self) -> u64 {
+        self.shared.ways.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Names this opening of the store as it was after so many [times](Self::ways): what peers
+    /// staged of it before may be called otherwise now, or lie ahead of what is here.
     pub(crate) fn opening(&self, ways: u64) -> Tag {
         match ways {
             0 => self.shared.tag,

@@ -6,7 +6,7 @@ use crate::codec::limits;
 use crate::error::Error;
 use crate::session::message::Standing;
 use crate::session::report::Why;
-use crate::space::{Incoming, Offer, Space, VectorHash, feeder_name};
+use crate::space::{Incoming, Offer, Resumes, Space, VectorHash, feeder_name};
 
 impl SpaceSync {
     /// Opens a space, which says how it stands here.
@@ -45,8 +45,12 @@ impl SpaceSync {
             sync.finish(around, sync.mine.clone(), standing.root)?;
             return Ok(sync);
         }
-        let (incoming, staged) =
-            Incoming::open(&sync.space, sync.generation, (around.peer, around.feeder), None)?;
+        let (incoming, staged) = Incoming::open(
+            &sync.space,
+            sync.generation,
+            (around.peer, around.feeder),
+            Resumes::Now,
+        )?;
         sync.incoming = Some(incoming);
         let staged = (!staged.is_empty()).then_some((around.feeder, staged));
         sync.queue.push_back(Message::Answer {
@@ -91,7 +95,8 @@ impl SpaceSync {
         let own = feeder_name(store.replica(), store.opening(around.ways));
         let staged = theirs.staged.clone().filter(|(peer, _)| *peer == own).map(|(_, upto)| upto);
         if staged.is_some() && self.space.way() > around.ways {
-            // It was staged before names gave way here, and stands there under the old ones.
+            // It was staged before names gave way here, and stands there under the old ones; or
+            // before the space was dropped here, and what it was is not what it is.
             self.give_up(around, Why::Renamed);
             return Ok(());
         }
@@ -169,7 +174,7 @@ impl SpaceSync {
         let offered = self.offered.take().filter(|offer| offer.feeder == around.feeder);
         let names = (around.peer, around.feeder);
         let (incoming, staged) =
-            Incoming::open(&self.space, self.generation, names, offered.as_ref())?;
+            Incoming::open(&self.space, self.generation, names, Resumes::Told(offered.as_ref()))?;
         self.incoming = Some(incoming);
         // What was offered may have been cleared since, or another session may have gone on with
         // it; then the peer leaves out what is not here, and its delta must not be taken.

@@ -5,12 +5,12 @@ use crate::causal::{Dot, ReplicaId, Seq, VersionVector};
 use crate::codec::{Kind, limits};
 use crate::error::{Error, PeerError};
 use crate::space::chunk::{Chunk, Last};
-use crate::space::staging::{Incoming, Offer, Taken};
+use crate::space::staging::{Incoming, Offer, Resumes, Taken};
 use crate::space::{MassRemoval, Space, Store};
 
 fn incoming(space: &Space, peer: u8) -> (Incoming, VersionVector) {
     let names = (replica(peer), replica(peer + 100));
-    Incoming::open(space, space.generation(), names, None).unwrap()
+    Incoming::open(space, space.generation(), names, Resumes::Now).unwrap()
 }
 
 fn take(incoming: &mut Incoming, chunk: &Chunk) -> Result<Taken, Error> {
@@ -56,7 +56,7 @@ fn a_session_goes_on_only_behind_what_it_was_told_of() {
     assert_eq!(take(&mut other, &element(5, 4)).unwrap(), Taken::Staged);
     let open = |offered: Option<Offer>| {
         let names = (replica(1), replica(101));
-        Incoming::open(&space, space.generation(), names, offered.as_ref()).unwrap()
+        Incoming::open(&space, space.generation(), names, Resumes::Told(offered.as_ref())).unwrap()
     };
     assert!(open(told).1.is_empty());
     assert_eq!(take(&mut other, &element(5, 5)).unwrap(), Taken::Staged, "it kept the place");
