@@ -93,8 +93,6 @@ faults! {
     DisplacedStagingKept,
     /// Frames are taken as they come.
     FramesTakenOutOfOrder,
-    /// What is staged again moves the note of how far back.
-    StagedVectorGoesBack,
     /// Nothing is tagged, so that a fork of a name goes unnoticed.
     NoTags,
     /// A file that was copied without its identity keeps its name.

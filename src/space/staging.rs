@@ -387,12 +387,8 @@ impl Incoming {
                     return Ok((Taken::TooMuch, Some(batch)));
                 }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
-                // A session that took the staging over may send again what the one before it
-                // had staged since this side said up to where: that does not go back.
-                let raised = |(origin, seq): (_, Seq)| match fault!(StagedVectorGoesBack) {
-                    true => (origin, seq),
-                    false => (origin, seq.max(self.staged.get(origin))),
-                };
+                // A peer that does not keep to what it was told may send again what is here.
+                let raised = |(origin, seq): (_, Seq)| (origin, seq.max(self.staged.get(origin)));
                 let upto: VersionVector = chunk.upto.iter().map(raised).collect();
                 batch.write_staged_vector(Some(&upto))?;
                 if fault!(VectorMovesWithEachChunk) {

@@ -89,3 +89,21 @@ fn only_what_this_peer_has_staged_is_taken_back() {
     assert_eq!(take(&mut resumed, &end).unwrap(), Taken::Displaced);
     assert!(space.vector().unwrap().is_empty());
 }
+
+/// The note of how far is staged is what the next session goes on behind: who sends again what is
+/// here does not move it back, or rows would stand beyond it of which nobody knows.
+#[test]
+fn what_is_sent_again_moves_no_note_of_it_back() {
+    let store = Store::in_memory();
+    let space = store.space("main").unwrap();
+    let mut liar = incoming(&space, 1).0;
+    for seq in [3, 4, 2] {
+        assert_eq!(take(&mut liar, &element(5, seq)).unwrap(), Taken::Staged);
+    }
+    assert_eq!(space.staged().unwrap().unwrap().upto, vector(&[(5, 4)]));
+    drop(liar);
+    assert_eq!(take(&mut incoming(&space, 1).0, &element(5, 3)).unwrap(), Taken::Staged);
+    assert_eq!(space.staged().unwrap().unwrap().upto, vector(&[(5, 4)]));
+    let sound = store.check().unwrap();
+    assert!(sound.is_sound(), "{sound:?}");
+}
