@@ -72,18 +72,13 @@ pub(crate) struct Last {
 }
 
 impl Last {
-    /// What one entry of the vector takes in a chunk, at most, with the origin that it names.
-    pub(super) const ENTRY_BYTES: usize = 32;
-    /// A stretch, of an origin that the vector names.
+    /// What a stretch takes in a chunk, at most, of an origin that the vector names.
     pub(super) const STRETCH_BYTES: usize = 24;
-    /// A claim, with its origin.
-    const CLAIM_BYTES: usize = 64;
 
     /// At most so many bytes it takes in a chunk, with the origins that it names.
     pub(super) fn bytes(&self) -> usize {
-        Self::ENTRY_BYTES * self.vector.len()
-            + Self::STRETCH_BYTES * self.stretches.len()
-            + Self::CLAIM_BYTES * self.claims.len()
+        let stretches = Self::STRETCH_BYTES * self.stretches.len();
+        32 * self.vector.len() + stretches + 64 * self.claims.len()
     }
 }
 

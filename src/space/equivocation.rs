@@ -258,8 +258,7 @@ fn live(
 mod tests {
     use super::*;
     use crate::codec::{Kind, Prefix};
-    use crate::space::staging::{Incoming, Resumes};
-    use crate::space::tests::replica;
+    use crate::space::tests::{replica, staging::incoming};
     use crate::space::{Store, chunk::Last};
 
     /// Who knows an item can say that its second dot was seen, and then that its first one holds
@@ -289,9 +288,7 @@ mod tests {
         let second = derived(order);
         let vector: VersionVector = [(second.replica, second.seq)].into_iter().collect();
         let seen = Chunk { last: Some(Last { vector, ..Last::default() }), ..Chunk::default() };
-        let (mut incoming, _) =
-            Incoming::open(&space, space.generation(), (replica(9), replica(8)), Resumes::Now)
-                .unwrap();
+        let (mut incoming, _) = incoming(&space, 9);
         let told = VersionVector::new();
         incoming.take(&seen.spelled(), &told, (&told, Default::default()), 0).unwrap();
         let mut chunk = Chunk::default();

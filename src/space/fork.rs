@@ -394,14 +394,12 @@ impl Space {
 mod tests {
     use super::*;
     use crate::space::chunk::{Chunk, Event, Last};
-    use crate::space::staging::{Incoming, Resumes, Taken};
-    use crate::space::tests::replica;
+    use crate::space::staging::Taken;
+    use crate::space::tests::{replica, staging::incoming};
     use crate::space::{MassRemoval, Store};
 
     fn brings(space: &Space, chunk: &Chunk) -> Taken {
-        let (mut incoming, _) =
-            Incoming::open(space, space.generation(), (replica(9), replica(8)), Resumes::Now)
-                .unwrap();
+        let (mut incoming, _) = incoming(space, 9);
         let told = (*space.snapshot().unwrap().vector).clone();
         incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap()
     }

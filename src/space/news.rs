@@ -125,9 +125,8 @@ impl Outgoing {
         if self.cursor.covers(&snapshot.vector) || fault!(TransactionSplit) {
             let claims = claims_on(early, blocks, cut)?;
             let vector = if fault!(TransactionSplit) { &chunk.upto } else { &*vector };
-            let vector = vector.beyond(told);
-            let stretches = stretches_of(early, &vector, told)?;
-            let last = Last { vector, stretches, claims };
+            let mut last = Last { vector: vector.beyond(told), claims, ..Last::default() };
+            last.stretches = stretches_of(early, &last, told)?;
             // With a large value in one frame with it, a long end would be too much for one: then
             // it goes by itself, behind.
             if chunk.events.is_empty()
@@ -184,18 +183,17 @@ fn lies_on_the_same(
     Ok(true)
 }
 
-/// What stretches go with a delta that leads to these entries: where they are more than one
-/// delta may bring, or than fit one frame with these, the newest.
+/// What stretches go with what else ends a delta: where they are more than one delta may bring,
+/// or than fit one frame with that, the newest.
 fn stretches_of(
     snapshot: &Snapshot,
-    entries: &VersionVector,
+    last: &Last,
     told: &VersionVector,
 ) -> Result<Vec<(Dot, Tag)>, StorageError> {
     let Some(number) = snapshot.space else { return Ok(Vec::new()) };
-    let mut stretches = stretches_beyond(&*snapshot.rows, number, entries, told)?;
+    let mut stretches = stretches_beyond(&*snapshot.rows, number, &last.vector, told)?;
     let mut most = stretches.len();
-    let beside = limits::MIB + Last::ENTRY_BYTES * entries.len();
-    let room = limits::FRAME_BYTES.saturating_sub(beside);
+    let room = limits::FRAME_BYTES.saturating_sub(limits::MIB + last.bytes());
     let at_once = limits::STRETCHES.min(room / Last::STRETCH_BYTES);
     while stretches.len() > at_once {
         // Of each origin the newest half, and one at least.

@@ -125,8 +125,7 @@ mod tests {
     use super::*;
     use crate::space::chunk::{Chunk, Last};
     use crate::space::fork::forked;
-    use crate::space::staging::{Incoming, Resumes};
-    use crate::space::tests::replica;
+    use crate::space::tests::{replica, staging::incoming};
     use crate::space::{MassRemoval, Store};
 
     /// Anybody can make a token, of a name of which nobody here has seen anything.
@@ -139,9 +138,7 @@ mod tests {
         let vector: VersionVector = [(dot.replica, first)].into_iter().collect();
         let last = Last { vector, stretches: vec![(dot, tag)], claims: vec![] };
         let told = VersionVector::new();
-        let (mut incoming, _) =
-            Incoming::open(&space, space.generation(), (replica(9), replica(8)), Resumes::Now)
-                .unwrap();
+        let (mut incoming, _) = incoming(&space, 9);
         let chunk = Chunk { last: Some(last), ..Chunk::default() };
         incoming.take(&chunk.spelled(), &told, (&told, MassRemoval::default()), 0).unwrap();
         let seen = TaggedVector::from_sorted(vec![(replica(1), first, tag)]).unwrap();

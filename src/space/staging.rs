@@ -111,9 +111,9 @@ struct Waiting {
 }
 
 /// The name under which a peer's deltas are staged: made of its id and of its opening. A peer
-/// that was opened anew, or in which names gave way since, stages anew, since what it sends may
-/// be another history: a copy of it goes by its id as well, and what both had staged in turn
-/// would be neither's.
+/// that was opened anew, or in which names gave way or a space was dropped since, stages anew,
+/// since what it sends may be another history: a copy of it goes by its id as well, and what both
+/// had staged in turn would be neither's.
 pub(crate) fn feeder_name(replica: ReplicaId, opening: Tag) -> ReplicaId {
     let mut hasher = blake3::Hasher::new_derive_key("rejoin 2026 feeder");
     hasher.update(replica.as_bytes()).update(opening.as_bytes());
@@ -221,11 +221,11 @@ impl Incoming {
             return Ok((incoming, VersionVector::new()));
         }
         let snapshot = space.snapshot()?;
-        let resumes = match snapshot.state.staging_peer {
+        let fed = match snapshot.state.staging_peer {
             Some(staged) => staged == feeder || fault!(AnotherPeersStagingResumed),
             None => false,
         };
-        let Some(number) = snapshot.space.filter(|_| resumes) else {
+        let Some(number) = snapshot.space.filter(|_| fed) else {
             return Ok((incoming, VersionVector::new()));
         };
         place.feeder = Some(id);
@@ -365,7 +365,6 @@ impl Incoming {
         let staged = if stages { Staged::UpTo(self.staged.clone()) } else { Staged::Anywhere };
         let options = &space.store.shared.options;
         let most = options.tuning.stretches;
-        let mut looked = self.looked;
         let taken = space.in_batch::<Taken, Error>(guard, durability, |mut batch| {
             batch.trash.taker = Some(Taker::new(peer, wall_ms, options));
             if takes_place {
@@ -398,8 +397,8 @@ impl Incoming {
                 return Ok((Taken::Staged, Some(batch)));
             };
             if !fault!(ClaimsWithoutTheNews) || last.claims.is_empty() {
-                let bounds = (most, &mut looked);
-                if !batch.take_stretches(&last.stretches, &last.vector, told, bounds)? {
+                let (stretches, looked) = (&last.stretches, &mut self.looked);
+                if !batch.take_stretches(stretches, &last.vector, told, most, looked)? {
                     return Ok((Taken::Forked, None));
                 }
                 stage(&mut batch, chunk, &staged, &mut clock, wall_ms)?;
@@ -423,7 +422,6 @@ impl Incoming {
             Ok((Taken::Committed(claimed), Some(batch)))
         })?;
         guard.clock = clock;
-        self.looked = looked;
         Ok(taken)
     }
 }

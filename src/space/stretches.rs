@@ -278,7 +278,8 @@ impl Batch<'_> {
         stretches: &[(Dot, Tag)],
         vector: &VersionVector,
         told: &VersionVector,
-        (most, looked): (usize, &mut u8),
+        most: usize,
+        looked: &mut u8,
     ) -> Result<bool, Error> {
         let mut rest = stretches;
         for (replica, top) in vector.iter() {

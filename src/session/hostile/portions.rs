@@ -22,12 +22,10 @@ fn a_chunk_full_of_pasts_is_applied_in_portions() {
     let upto = vector(&[(EVIL, 10_000)]);
     let chunk = Chunk { events: (1..=10_000).map(item).collect(), upto, last: None };
     let mut session = accepted(&store, &vector(&[(EVIL, 10_001)]));
-    let mut bytes = Vec::new();
-    bytes.put_varint(session.report().frames_received);
     let chunk = Box::new(chunk.spelled());
-    bytes.extend_from_slice(&frame(&[Message::Chunk { space: 0, chunk }]));
+    let bytes = frame(&[Message::Chunk { space: 0, chunk }]);
     let mut taken = None;
-    let memory = allocation_counter::measure(|| taken = Some(session.handle_frame(0, &bytes)));
+    let memory = allocation_counter::measure(|| taken = Some(hand(&mut session, &bytes)));
     assert!(matches!(taken, Some(Ok(()))), "{taken:?}");
     assert_eq!(store.space("main").unwrap().status().unwrap().staged, 10_000);
     let most = (4 * bytes.len() + 2 * cache_bytes) as u64;

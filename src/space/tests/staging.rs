@@ -8,7 +8,8 @@ use crate::space::chunk::{Chunk, Last};
 use crate::space::staging::{Incoming, Offer, Resumes, Taken};
 use crate::space::{MassRemoval, Space, Store};
 
-fn incoming(space: &Space, peer: u8) -> (Incoming, VersionVector) {
+/// A session with a peer, and what is staged from there.
+pub(in crate::space) fn incoming(space: &Space, peer: u8) -> (Incoming, VersionVector) {
     let names = (replica(peer), replica(peer + 100));
     Incoming::open(space, space.generation(), names, Resumes::Now).unwrap()
 }
