@@ -125,6 +125,10 @@ faults! {
     TrashSkipped,
     /// A log that is full drops its newest records.
     LogTrimmedByTheWrongEnd,
+    /// Sessions go on over a drop of the space as if it were the same.
+    DropIsNoWay,
+    /// A replica makes the dots anew that it had made in a space before it dropped it.
+    NameKeptOverADrop,
     /// A resolver is handed the own siblings first.
     ResolverNotDeterministic,
 }

@@ -164,8 +164,11 @@
 //!
 //! # Transactions
 //! [`Space::write`](crate::Space::write) commits whole here; and since a vector only ever
-//! moves from one closed moment of the sender to another, it arrives whole or not at all at
-//! every other replica too.
+//! moves from one closed moment of the sender to another, what it wrote arrives whole or not at
+//! all at every other replica too. What it removed goes in the same moment, where a record of that
+//! comes along. Where none does, because the log has forgotten it, or because another session
+//! brought the item while this one was under way, it is seen until the proof in which the session
+//! ends.
 //!
 //! # What a delete costs
 //! Nothing that stays. The rows of the item go; a record in the removal log (bounded, 64 MiB

@@ -114,6 +114,8 @@ pub struct Config {
     /// Whether stores are put back and copied so that they cannot notice, or are whole as they
     /// were before a disk lied, and go on under their name.
     pub twins: bool,
+    /// Whether replicas drop spaces.
+    pub drops: bool,
 }
 
 impl Config {
@@ -140,7 +142,11 @@ impl Config {
             let of_twins = [Damage::Unnoticed, Damage::Unnoticed, Damage::Twinned, Damage::Twinned];
             config.damages.extend(of_twins);
         }
-        if config.liars || config.lying_disks || config.twins {
+        config.drops = random.below(5) == 0;
+        if config.drops {
+            config.damages.extend([Damage::Dropped; 4]);
+        }
+        if config.liars || config.lying_disks || config.twins || config.drops {
             config.damage_permille = config.damage_permille.max(80);
         }
         config
@@ -212,6 +218,7 @@ impl Config {
             liars: false,
             lying_disks: false,
             twins: false,
+            drops: false,
         }
     }
 

@@ -88,4 +88,6 @@ damages! {
     Unnoticed = "unnoticed restores",
     /// What was copied of a replica is run beside it under its name, and neither notices.
     Twinned = "twins",
+    /// A replica drops a space, and may get it back from the others.
+    Dropped = "drops of a space",
 }

@@ -7,8 +7,9 @@
 //! [`Session`](crate::session::Session)s, with writes between any two frames. Then it does
 //! [`Damage`]: connections break, lose and swap frames, the network parts, the power goes,
 //! disks fill up, fail and lose what was not synced, replicas are put back to a backup, copied,
-//! with and without noticing it, away for 400 days, dead, and new ones come. Most worlds keep their replicas in tables in
-//! memory, one of ten above the engine that ships and a block device.
+//! with and without noticing it, away for 400 days, dead, and new ones come, spaces are dropped.
+//! Most worlds keep their replicas in tables in memory, one of ten above the engine that ships and
+//! a block device.
 //!
 //! After every step the [`Oracle`] asks of the replica that was touched whether anything is
 //! lost, has vanished early, is shown too soon or by half; and of one that was opened again
@@ -38,6 +39,7 @@ mod damage;
 #[doc(hidden)]
 pub mod decoders;
 mod disk;
+mod dropping;
 mod forks;
 pub mod hostile;
 mod liars;

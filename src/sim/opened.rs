@@ -82,6 +82,11 @@ impl World<'_> {
             *at = AtSpace { made: own, promised, claimed: copied, ..AtSpace::of(id, line) };
             return self.claims_opened(r, s);
         }
+        let nothing = snapshot.vector().is_empty();
+        let was_dropping = core::mem::take(&mut at.is_dropping);
+        if was_dropping && nothing && (id != at.id || at.made.is_zero()) {
+            return self.note_drop(r, s);
+        }
         let before = core::mem::replace(&mut at.line, line);
         self.claims_opened(r, s)?;
         if self.replicas[r].at[s].id == id {

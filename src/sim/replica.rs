@@ -80,6 +80,8 @@ pub(super) struct AtSpace {
     pub(super) lasting: Seen,
     /// A transaction that failed: it is there after opening, or it is not.
     pub(super) unsure: Option<Unsure>,
+    /// Whether dropping it failed: it is dropped after opening, or it is not.
+    pub(super) is_dropping: bool,
     /// What is known of peers' claims.
     pub(super) claimed: Claimed,
 }
@@ -98,6 +100,7 @@ impl AtSpace {
             promised: VersionVector::new(),
             lasting: Seen::default(),
             unsure: None,
+            is_dropping: false,
             claimed: Claimed::default(),
         }
     }
@@ -400,17 +403,19 @@ impl World<'_> {
     /// nobody can say any more whether it lives. Where nothing is forgotten on purpose, whoever
     /// has seen the removal knows.
     fn forget_what_only_it_knows(&mut self, r: usize) {
+        (0..self.config.spaces).for_each(|s| self.forget_what_only_it_knows_of(r, s));
+    }
+
+    /// The same of one space.
+    pub(super) fn forget_what_only_it_knows_of(&mut self, r: usize, s: usize) {
         if self.config.is_exact() && !self.config.twins {
             return;
         }
         let mut left = self.living();
         left.retain(|q| *q != r);
-        for (s, oracle) in self.oracles.iter().enumerate() {
-            let lasting = left.iter().map(|q| &self.replicas[*q].at[s].lasting);
-            let known =
-                |dot| lasting.clone().any(|at| at.vector().contains(dot) && !at.showed(dot));
-            self.forgiven[s].extend(oracle.removed().filter(|dot| !known(*dot)));
-        }
+        let lasting = left.iter().map(|q| &self.replicas[*q].at[s].lasting);
+        let known = |dot| lasting.clone().any(|at| at.vector().contains(dot) && !at.showed(dot));
+        self.forgiven[s].extend(self.oracles[s].removed().filter(|dot| !known(*dot)));
     }
 
     /// A replica is gone for ever, with all that only it knew.

@@ -156,6 +156,7 @@ impl World<'_> {
             Damage::Unnoticed => return self.restore_unnoticed(r),
             Damage::Twinned => return self.twin_of(r),
             Damage::Lied => return self.be_lied_to(r),
+            Damage::Dropped => return self.drop_space(r),
             Damage::Away => {
                 self.remove_all_of(r);
                 self.replicas[r].away = true;

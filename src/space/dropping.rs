@@ -22,6 +22,7 @@ use super::waiting::forget_waiting;
 use crate::causal::{ReplicaId, Tag};
 use crate::codec::{Cursor, DecodeError, Put};
 use crate::error::Error;
+use crate::faults::fault;
 use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict, Write};
 
 /// Rows freed in one commit.
@@ -139,7 +140,7 @@ impl Store {
             let Some(number) = number_of(rows, name)? else { return Ok(Verdict::Abort) };
             let own = name_in(rows, self.replica(), name)?;
             let wrote = rows.get(Table::Vectors, &vector_key(number, Which::Seen, own))?.is_some();
-            if wrote {
+            if wrote && !fault!(NameKeptOverADrop) {
                 use_up_name(rows, name, self.shared.tag)?;
             }
             let mut state = read_state(rows, number)?;
@@ -153,7 +154,7 @@ impl Store {
             Ok(Verdict::Commit)
         })?;
         let Some(replica) = dropped else { return Ok(false) };
-        let way = self.parts_ways();
+        let way = if fault!(DropIsNoWay) { self.ways() } else { self.parts_ways() };
         if let Some(shared) = self.shared.loaded(name) {
             shared.way.store(way, Ordering::SeqCst);
             shared.begin_anew(replica);
