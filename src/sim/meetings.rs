@@ -209,8 +209,8 @@ impl World<'_> {
             }
         }
         if !link.spoilt {
-            let renamed = self.stats.forks > 0;
-            agree(left, right, renamed)
+            let begins_anew = self.stats.forks + self.stats.count_of(Damage::Dropped) > 0;
+            agree(left, right, begins_anew)
                 .map_err(|what| format!("REPORT: {}: {what}", link.about))?;
         }
         Ok(reports)
@@ -273,8 +273,9 @@ impl World<'_> {
 }
 
 /// What two sides say of a session that ran to its end. Both may have given a space up at once,
-/// each for its own reason. `renamed`: names have given way in this world.
-fn agree(left: &Report, right: &Report, renamed: bool) -> Result<(), String> {
+/// each for its own reason. `begins_anew`: names have given way in this world, or a space was
+/// dropped.
+fn agree(left: &Report, right: &Report, begins_anew: bool) -> Result<(), String> {
     for one in &left.spaces {
         let Some(other) = right.space(&one.name) else {
             return Err(format!("{one:?}, of which the other side knows nothing"));
@@ -291,9 +292,9 @@ fn agree(left: &Report, right: &Report, renamed: bool) -> Result<(), String> {
         right.bytes_received,
         right.frames_received,
     ];
-    if renamed {
-        // What one side had sent of a space when the other found the names forked, in this
-        // session or in one beside it, goes for nothing, and is sent once more.
+    if begins_anew {
+        // What one side had sent of a space when the other found the names forked or dropped it,
+        // in this session or beside it, goes for nothing, and is sent once more.
         for n in 0..2 {
             sent[n] = sent[n].min(received[n]);
         }
