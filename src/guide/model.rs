@@ -166,9 +166,10 @@
 //! [`Space::write`](crate::Space::write) commits whole here; and since a vector only ever
 //! moves from one closed moment of the sender to another, what it wrote arrives whole or not at
 //! all at every other replica too. What it removed goes in the same moment, where a record of that
-//! comes along. Where none does, because the log has forgotten it, or because another session
-//! brought the item while this one was under way, it is seen until the proof in which the session
-//! ends.
+//! comes along. Where none does (the log has forgotten it, or never had it since it would have
+//! named too many replicas; or another session brought the item while this one was under way), it
+//! is seen until a proof with somebody who knows of the removal. Should all who know be gone
+//! before that, it stays.
 //!
 //! # What a delete costs
 //! Nothing that stays. The rows of the item go; a record in the removal log (bounded, 64 MiB

@@ -188,10 +188,11 @@
 //! and what removal records name disappears, the vector moves, all in one commit. A delta of
 //! one chunk, the usual case, is one commit and is staged nowhere.
 //!
-//! What came to be and was removed since the receiver told its vector costs nothing: neither the
-//! item is sent nor a record of its removal. Should another session bring that item to the
-//! receiver meanwhile, it lives there until the proof of this one. A vector may run ahead of
-//! removals, never ahead of items.
+//! An item that came to be and was removed since the receiver told its vector costs little: it is
+//! not sent, and most often no record of its removal is. Should another session bring that item to
+//! the receiver meanwhile, it lives there until a proof with somebody who knows better, which is
+//! that of this session, if it comes to its end. A vector may run ahead of removals, never ahead
+//! of items.
 //!
 //! One large delta is staged per space at a time. Another one waits while it makes progress: a
 //! chunk in ten seconds, and 60 KiB in a minute, by the clock of the session that waits. Else it

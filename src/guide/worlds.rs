@@ -40,7 +40,8 @@
 //! where they meet; so there an event is known by its tag and number, whatever its name is.
 //!
 //! In one world of five, replicas drop spaces while sessions go on. To all others such a one is
-//! then somebody who has never seen the space: what only it held is gone, and nothing else.
+//! then somebody who has never seen the space: what only it held or knew to be removed is
+//! forgotten, and nothing else.
 //!
 //! In the end the network heals and whoever is stuck or away comes back. Every two neighbours
 //! meet, once a pass. After as many passes as news takes from one end to the other, and three,

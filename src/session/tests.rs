@@ -1,5 +1,6 @@
 //! What went wrong once, each told as it happened.
 
+mod dropped;
 mod resumed;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use super::damage::Damage;
 use super::replica::AtSpace;
 use super::world::World;
 use super::wrong::Wrong;
+use crate::causal::VersionVector;
 
 impl World<'_> {
     /// A replica drops one of its spaces.
@@ -20,15 +21,27 @@ impl World<'_> {
         self.damage(Damage::Dropped, || format!("{name} drops space {s}"));
         self.replicas[r].at[s].is_dropping = true;
         let dropped = self.replicas[r].store().drop_space(&Config::space_name(s));
-        dropped.map_err(|e| Wrong::at(r, "dropping a space", e))?;
-        self.note_drop(r, s)?;
+        let dropped = dropped.map_err(|e| Wrong::at(r, "dropping a space", e))?;
+        let of_it = self.links.iter_mut().filter(|link| link.ends.contains(&r));
+        of_it.for_each(|link| link.dropped |= dropped);
+        let at = &mut self.replicas[r].at[s];
+        at.is_dropping = false;
+        if dropped {
+            let seen = at.seen.vector().clone();
+            self.note_drop(r, s, Some(&seen))?;
+        }
         self.check(r, s)
     }
 
     /// A space is dropped: what only this replica held of it is gone, and it writes there
-    /// under another name if it had written.
-    pub(super) fn note_drop(&mut self, r: usize, s: usize) -> Result<(), Wrong> {
-        self.forget_what_only_it_knows_of(r, s);
+    /// under another name if it had written. `seen`: all that it had seen, where that is known.
+    pub(super) fn note_drop(
+        &mut self,
+        r: usize,
+        s: usize,
+        seen: Option<&VersionVector>,
+    ) -> Result<(), Wrong> {
+        self.forget_what_only_it_knows_of(r, s, seen);
         let space = self.replicas[r].space(s).clone();
         let (id, line) = (space.replica(), self.line_of_space(&space));
         let at = &mut self.replicas[r].at[s];

@@ -22,6 +22,10 @@ pub(super) struct Link {
     pub(super) asked: [MassRemoval; 2],
     /// Whether a side has come to its end, at which all it has is on disk.
     pub(super) promised: [bool; 2],
+    /// Whether one of them dropped a space meanwhile.
+    pub(super) dropped: bool,
+    /// Times that a side was woken and nothing came.
+    pub(super) wakes: usize,
     /// Whether the network is parted between the two.
     pub(super) parted: bool,
     pub(super) about: String,

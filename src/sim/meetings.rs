@@ -8,6 +8,10 @@ use super::wrong::Wrong;
 use crate::error::{Error, PeerError};
 use crate::session::{Report, Scope, Session, Why, forge};
 
+/// Times that a side may be woken with no frame between: a delta that others stage waits for a
+/// minute or so, and asks five times a second.
+const MOST_WAKES: usize = 2_000;
+
 /// What became of a link in one step.
 pub(super) enum Went {
     On,
@@ -42,6 +46,8 @@ impl World<'_> {
             spoilt: false,
             asked,
             promised: [false, false],
+            dropped: false,
+            wakes: 0,
             parted: false,
             about,
         });
@@ -56,6 +62,10 @@ impl World<'_> {
             if link.sides[side].poll_timeout().is_some_and(|at| at <= now_ms) {
                 self.stats.waits += 1;
                 link.quiet[side] = false;
+                link.wakes += 1;
+                if link.wakes > MOST_WAKES {
+                    return Err(format!("STALLED: {}: it waits for ever", link.about).into());
+                }
                 let r = link.ends[side];
                 let before = Before::of(link.sides[side].report());
                 let handled = link.sides[side].handle_timeout(now_ms);
@@ -150,6 +160,7 @@ impl World<'_> {
         let told = self.tells_frames();
         let link = &mut self.links[l];
         let Some(frame) = link.wires[side].arrive(bytes) else { return Ok(Went::On) };
+        link.wakes = 0;
         let r = link.ends[side];
         self.stats.frames += 1;
         self.stats.bytes += frame.len() as u64;
@@ -209,7 +220,7 @@ impl World<'_> {
             }
         }
         if !link.spoilt {
-            let begins_anew = self.stats.forks + self.stats.count_of(Damage::Dropped) > 0;
+            let begins_anew = self.stats.forks > 0 || link.dropped;
             agree(left, right, begins_anew)
                 .map_err(|what| format!("REPORT: {}: {what}", link.about))?;
         }
@@ -273,8 +284,8 @@ impl World<'_> {
 }
 
 /// What two sides say of a session that ran to its end. Both may have given a space up at once,
-/// each for its own reason. `begins_anew`: names have given way in this world, or a space was
-/// dropped.
+/// each for its own reason. `begins_anew`: names have given way in this world, or one of the two
+/// has dropped a space.
 fn agree(left: &Report, right: &Report, begins_anew: bool) -> Result<(), String> {
     for one in &left.spaces {
         let Some(other) = right.space(&one.name) else {

@@ -85,7 +85,7 @@ impl World<'_> {
         let nothing = snapshot.vector().is_empty();
         let was_dropping = core::mem::take(&mut at.is_dropping);
         if was_dropping && nothing && (id != at.id || at.made.is_zero()) {
-            return self.note_drop(r, s);
+            return self.note_drop(r, s, None);
         }
         let before = core::mem::replace(&mut at.line, line);
         self.claims_opened(r, s)?;

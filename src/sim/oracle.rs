@@ -160,7 +160,7 @@ impl Oracle {
     }
 
     /// The events that removed this one's item.
-    fn removers(&self, dot: Dot) -> impl Iterator<Item = Dot> + '_ {
+    pub(super) fn removers(&self, dot: Dot) -> impl Iterator<Item = Dot> + '_ {
         self.removed_by.get(&dot).into_iter().flatten().copied()
     }
 

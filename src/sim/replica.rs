@@ -403,11 +403,16 @@ impl World<'_> {
     /// nobody can say any more whether it lives. Where nothing is forgotten on purpose, whoever
     /// has seen the removal knows.
     fn forget_what_only_it_knows(&mut self, r: usize) {
-        (0..self.config.spaces).for_each(|s| self.forget_what_only_it_knows_of(r, s));
+        (0..self.config.spaces).for_each(|s| self.forget_what_only_it_knows_of(r, s, None));
     }
 
-    /// The same of one space.
-    pub(super) fn forget_what_only_it_knows_of(&mut self, r: usize, s: usize) {
+    /// The same of one space, where this is all that it has seen of it.
+    pub(super) fn forget_what_only_it_knows_of(
+        &mut self,
+        r: usize,
+        s: usize,
+        seen: Option<&VersionVector>,
+    ) {
         if self.config.is_exact() && !self.config.twins {
             return;
         }
@@ -415,7 +420,9 @@ impl World<'_> {
         left.retain(|q| *q != r);
         let lasting = left.iter().map(|q| &self.replicas[*q].at[s].lasting);
         let known = |dot| lasting.clone().any(|at| at.vector().contains(dot) && !at.showed(dot));
-        self.forgiven[s].extend(self.oracles[s].removed().filter(|dot| !known(*dot)));
+        let oracle = &self.oracles[s];
+        let knew = |dot| seen.is_none_or(|seen| oracle.removers(dot).any(|by| seen.contains(by)));
+        self.forgiven[s].extend(oracle.removed().filter(|dot| knew(*dot) && !known(*dot)));
     }
 
     /// A replica is gone for ever, with all that only it knew.

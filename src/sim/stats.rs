@@ -74,10 +74,6 @@ impl Stats {
         (self.fewest_events, self.fewest_damages) = (self.events, self.damages());
     }
 
-    pub(super) const fn count_of(&self, damage: Damage) -> u64 {
-        self.damage[damage as usize]
-    }
-
     pub(super) fn note(&mut self, damage: Damage) {
         self.damage[damage as usize] += 1;
     }

@@ -219,6 +219,7 @@ impl Space {
                 },
                 // Whoever has seen more finds out.
                 core::cmp::Ordering::Greater if origin != own => true,
+                core::cmp::Ordering::Greater if !self.writes_as(&*snapshot.rows, own)? => true,
                 core::cmp::Ordering::Greater => {
                     let impossible = tag == Tag::UNKNOWN || tag == self.store.shared.tag.under(own);
                     if impossible && !fault!(OwnFutureTaken) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::dropping::name_in;
 use super::rows::{Which, read_state, read_tagged, read_vector};
 use super::shared::SpaceShared;
 use super::staging::Offer;
@@ -45,6 +46,12 @@ impl Space {
     #[must_use]
     pub fn replica(&self) -> ReplicaId {
         *lock(&self.shared.replica)
+    }
+
+    /// Whether this replica writes under this name as these rows have it: they tell that the space
+    /// was dropped, or that the name gave way, a moment before its handles do.
+    pub(super) fn writes_as(&self, rows: &dyn Read, name: ReplicaId) -> Result<bool, StorageError> {
+        Ok(name_in(rows, self.store.replica(), self.name())? == name)
     }
 
     /// How often the space was dropped while the store was open. A session that began before

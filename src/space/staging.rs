@@ -25,7 +25,7 @@ use super::writer::WriterGuard;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::limits;
 use crate::codec::limits::KIB;
-use crate::error::{Error, PeerError};
+use crate::error::{Error, PeerError, UsageError};
 use crate::faults::fault;
 use crate::storage::Durability;
 
@@ -316,12 +316,16 @@ impl Incoming {
     /// brings events in our name. They are a twin's, of which the peer has heard since it told
     /// how it stands, or it lies; the next session finds out.
     fn check(&self, chunk: &SpelledChunk) -> Result<bool, Error> {
-        let (own, seen) = (self.space.replica(), self.space.snapshot()?.vector);
+        let (own, now) = (self.space.replica(), self.space.snapshot()?);
+        let seen = &now.vector;
         let last = chunk.last.as_ref().map_or(Seq::ZERO, |last| last.vector.get(own));
         let brought = chunk.upto.get(own).max(last);
         // A past too: passed on, it would take away what this replica is still to write.
         let named = chunk.replaces(own)?.max(brought);
         if named > seen.get(own) && !fault!(OwnFutureTaken) {
+            if !self.space.writes_as(&*now.rows, own)? {
+                return Err(UsageError::SpaceDropped { space: self.space.name().to_owned() }.into());
+            }
             return match brought >= named || chunk.last.is_none() {
                 true => Ok(false),
                 false => {

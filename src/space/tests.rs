@@ -1,5 +1,6 @@
 //! Golden bytes of rows and chunks, and what their decoders make of damaged ones.
 
+mod dropping;
 pub(in crate::space) mod staging;
 
 use super::chunk::{Chunk, Claim, Event, Last, SpelledChunk};

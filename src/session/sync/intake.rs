@@ -60,6 +60,11 @@ impl SpaceSync {
             self.act(message, around)?;
             return self.retry(around);
         }
+        if self.awaited.is_some() && matches!(message, Message::GiveUp { .. }) {
+            // The vector that all the rest waits for does not come any more.
+            self.inbox.clear();
+            return self.act(message, around).map(drop);
+        }
         if self.waits() {
             // The peer has no more chunks under way than the window allows.
             if self.inbox.len() as u64 > 2 * WINDOW_CHUNKS {
