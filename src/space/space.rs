@@ -64,8 +64,13 @@ impl Space {
     pub(super) fn check_generation(&self, generation: u64) -> Result<(), UsageError> {
         match self.generation() == generation {
             true => Ok(()),
-            false => Err(UsageError::SpaceDropped { space: self.name().to_owned() }),
+            false => Err(self.dropped()),
         }
+    }
+
+    /// What a session is told that goes on about the space as it was before it was dropped.
+    pub(super) fn dropped(&self) -> UsageError {
+        UsageError::SpaceDropped { space: self.name().to_owned() }
     }
 
     /// This moment of the space, to read several things that fit together.

@@ -25,7 +25,7 @@ use super::writer::WriterGuard;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, VersionVector};
 use crate::codec::limits;
 use crate::codec::limits::KIB;
-use crate::error::{Error, PeerError, UsageError};
+use crate::error::{Error, PeerError};
 use crate::faults::fault;
 use crate::storage::Durability;
 
@@ -324,7 +324,7 @@ impl Incoming {
         let named = chunk.replaces(own)?.max(brought);
         if named > seen.get(own) && !fault!(OwnFutureTaken) {
             if !self.space.writes_as(&*now.rows, own)? {
-                return Err(UsageError::SpaceDropped { space: self.space.name().to_owned() }.into());
+                return Err(self.space.dropped().into());
             }
             return match brought >= named || chunk.last.is_none() {
                 true => Ok(false),

@@ -14,7 +14,7 @@ pub(in crate::space) fn incoming(space: &Space, peer: u8) -> (Incoming, VersionV
     Incoming::open(space, space.generation(), names, Resumes::Now).unwrap()
 }
 
-fn take(incoming: &mut Incoming, chunk: &Chunk) -> Result<Taken, Error> {
+pub(super) fn take(incoming: &mut Incoming, chunk: &Chunk) -> Result<Taken, Error> {
     let nothing = VersionVector::new();
     incoming.take(&chunk.spelled(), &nothing, (&nothing, MassRemoval::default()), 0)
 }
