@@ -1,6 +1,7 @@
 //! Deliberate faults, to show that the tests bite.
 //!
-//! Each breaks one rule of the design by one line where the rule stands. They exist only
+//! Each breaks one rule of the design by one line where the rule stands: in the code that ships,
+//! but for the one that a simulated disk keeps in the place of an identity file. They exist only
 //! in builds with `--cfg rejoin_faults`, and there only for the thread that chose one; in
 //! an ordinary build the question is the constant `false`.
 
@@ -127,6 +128,8 @@ faults! {
     LogTrimmedByTheWrongEnd,
     /// Sessions go on over a drop of the space as if it were the same.
     DropIsNoWay,
+    /// A delta goes on behind what was staged under names that have given way since.
+    ForkIsNoWay,
     /// A replica makes the dots anew that it had made in a space before it dropped it.
     NameKeptOverADrop,
     /// A resolver is handed the own siblings first.

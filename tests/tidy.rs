@@ -291,6 +291,14 @@ fn tests_named_in_the_changelog_are_there() {
     let gone = |name: &&&str| !sources.contains(&format!("fn {name}("));
     let gone: Vec<_> = named.iter().filter(gone).collect();
     assert!(gone.is_empty(), "{gone:#?}");
+    let fixed = text.split("### ").filter(|part| part.starts_with("Fixed"));
+    let entries: Vec<&str> = fixed.flat_map(|part| part.split("\n- ").skip(1)).collect();
+    assert!(entries.len() > 40, "{entries:?}");
+    let names_one = |entry: &&str| entry.split('`').any(|word| in_words(&word));
+    // The tests of fuzz targets have the short names of those.
+    let bare = entries.iter().filter(|e| !names_one(e) && !e.contains("of `tests/fuzz`"));
+    let bare: Vec<_> = bare.collect();
+    assert!(bare.is_empty(), "defects without a test: {bare:#?}");
 }
 
 fn version(text: &str) -> Vec<u64> {

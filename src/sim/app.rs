@@ -7,7 +7,7 @@ use crate::space::{Space, Tx};
 /// An application whose replicas live in worlds: what it writes, and what must hold.
 ///
 /// Only the seed and what the replica holds may decide what it does: a world must be the same
-/// whenever it is run.
+/// whenever it is run. Where it panics, that is what does not hold.
 pub trait Application: Sync {
     /// Writes something at a replica, in a transaction of its own; what it did, in words.
     ///

@@ -14,6 +14,8 @@ pub struct Oracle {
     removed_by: BTreeMap<Dot, BTreeSet<Dot>>,
     /// The last seq of each transaction of several events, by its first.
     transactions: BTreeMap<Dot, Seq>,
+    /// What the writer of a transaction had seen with it, by its last event.
+    pasts: BTreeMap<Dot, VersionVector>,
     /// Under which name a line was written, where it is not called by it.
     writers: BTreeMap<ReplicaId, ReplicaId>,
     /// Which row of a counter added up which, and where two did, both.
@@ -82,6 +84,11 @@ impl Oracle {
         }
     }
 
+    /// What the writer of a transaction has seen, with its last event, which is this one.
+    pub fn add_past(&mut self, last: Dot, seen: VersionVector) {
+        self.pasts.insert(last, seen);
+    }
+
     /// Events that are told as those of `line` are written under this name: whoever writes under
     /// it adds up the rows of its counters.
     pub(super) fn note_writer(&mut self, line: ReplicaId, name: ReplicaId) {
@@ -110,6 +117,7 @@ impl Oracle {
         let forgotten = |dot: &Dot| dot.replica == replica && dot.seq > last;
         self.items.retain(|dot, _| !forgotten(dot));
         self.transactions.retain(|dot, _| !forgotten(dot));
+        self.pasts.retain(|dot, _| !forgotten(dot));
         self.added_up.retain(|_, sum| !forgotten(sum));
         self.twice.retain(|(_, sums)| !sums.iter().any(forgotten));
         self.removed_by.retain(|_, by| {
@@ -174,6 +182,7 @@ impl Oracle {
     /// - **I3** with [`Strictness::Exact`], nothing that a covered event removed is live;
     /// - **TX** of a transaction all events are covered or none, and nothing is shown that
     ///   is not covered;
+    /// - **PAST** with an event all is covered that its writer had seen: no causal past has holes;
     /// - and each item stands where it was written, with what was written.
     ///
     /// # Errors
@@ -224,6 +233,12 @@ impl Oracle {
             let begun = self.transactions.range(Dot::new(replica, Seq::FIRST)..=last).next_back();
             if let Some((first, end)) = begun.filter(|(_, end)| **end > last.seq) {
                 return Err(format!("TX: {last} is seen, of a transaction {first} to {end:?}"));
+            }
+            // The newest of an origin's events had seen all that the others had.
+            let past = self.pasts.range(Dot::new(replica, Seq::FIRST)..=last).next_back();
+            if let Some((last, past)) = past.filter(|(_, past)| !vector.covers(past)) {
+                let hole = past.beyond(vector);
+                return Err(format!("PAST: {last} is seen without {hole:?}, which it had seen"));
             }
         }
         *seen = Seen { vector: vector.clone(), live, fresh };

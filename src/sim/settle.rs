@@ -11,6 +11,11 @@ use crate::space::{Item, Keys};
 /// Times that all neighbours meet, beyond those in which news goes from end to end.
 const PASSES: usize = 3;
 
+/// Bytes both ways of a session that has nothing to say, at most, and with each space: hellos,
+/// hashes, and a short vector or two. How much the spaces hold does not matter.
+const QUIET_BYTES: usize = 200;
+const QUIET_BYTES_OF_A_SPACE: usize = 250;
+
 /// Times that two meet again because something was held back.
 const MOST_DECISIONS: usize = 6;
 
@@ -62,55 +67,56 @@ impl World<'_> {
     }
 
     fn meet_neighbours(&mut self, left: &[usize], pass: usize) -> Result<(), Wrong> {
-        let topology = self.healed();
-        for a in 0..left.len() {
-            for b in a + 1..left.len() {
-                if !topology.joins(a, b, left.len()) {
-                    continue;
+        for (a, b) in self.neighbours(left) {
+            let (a, b) = if self.random.percent(50) { (a, b) } else { (b, a) };
+            let mut reports = self.meet_alone(a, b)?;
+            // Either side may hold something back, and what comes in two walks twice.
+            for _ in 0..MOST_DECISIONS {
+                let [left, right] = &*reports;
+                // What one keeps it writes; to a copy of it, that is its own future, and
+                // gives way when they meet the next time.
+                let wrote_as_both = left.peer == right.peer && left.kept + right.kept > 0;
+                let decided = self.decide_all(a, left)? | self.decide_all(b, right)?;
+                if !decided && !wrote_as_both {
+                    break;
                 }
-                let (a, b) = (left[a], left[b]);
-                let (a, b) = if self.random.percent(50) { (a, b) } else { (b, a) };
-                let mut reports = self.meet_alone(a, b)?;
-                // Either side may hold something back, and what comes in two walks twice.
-                for _ in 0..MOST_DECISIONS {
-                    let [left, right] = &*reports;
-                    // What one keeps it writes; to a copy of it, that is its own future, and
-                    // gives way when they meet the next time.
-                    let wrote_as_both = left.peer == right.peer && left.kept + right.kept > 0;
-                    let decided = self.decide_all(a, left)? | self.decide_all(b, right)?;
-                    if !decided && !wrote_as_both {
-                        break;
-                    }
-                    reports = self.meet_alone(a, b)?;
-                }
-                // The first time something may be staged that goes for nothing.
-                if let Some(report) = reports.iter().find(|r| pass > 0 && !r.converged()) {
-                    return Err(format!("END: not proven: {report:?}").into());
-                }
+                reports = self.meet_alone(a, b)?;
+            }
+            // The first time something may be staged that goes for nothing.
+            if let Some(report) = reports.iter().find(|r| pass > 0 && !r.converged()) {
+                return Err(format!("END: not proven: {report:?}").into());
             }
         }
         Ok(())
     }
 
+    /// Who meet in the end.
+    fn neighbours(&self, left: &[usize]) -> Vec<(usize, usize)> {
+        let (topology, count) = (self.healed(), left.len());
+        let pairs = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b)));
+        let joined = pairs.filter(|(a, b)| topology.joins(*a, *b, count));
+        joined.map(|(a, b)| (left[a], left[b])).collect()
+    }
+
     /// Once more, now that there is nothing to say.
     fn are_quiet(&mut self, left: &[usize]) -> Result<(), Wrong> {
-        let topology = self.healed();
-        let neighbours = left.iter().zip(left.iter().skip(1));
-        for (a, b) in neighbours {
-            // Where each message has a frame of its own, or the two never met, what is asked
-            // between two of them counts as more than one round trip.
-            let frames = self.config.frame_bytes[*a].min(self.config.frame_bytes[*b]);
-            let met = matches!(topology, Topology::Ring | Topology::Chain);
+        let most = QUIET_BYTES + QUIET_BYTES_OF_A_SPACE * self.config.spaces;
+        for (a, b) in self.neighbours(left) {
+            // Where each message has a frame of its own, what is asked between two of them counts
+            // as more than one round trip.
+            let frames = self.config.frame_bytes[a].min(self.config.frame_bytes[b]);
             // Who opens what was touched since they met does not know what the other opens.
             let trips = match self.config.few_spaces {
-                _ if frames <= 1000 || !met => u64::MAX,
+                _ if frames <= 1000 => u64::MAX,
                 0 => 2,
                 _ => 1,
             };
-            for report in &*self.meet_alone(*a, *b)? {
+            for report in &*self.meet_alone(a, b)? {
                 let moved = report.items_sent + report.removals_sent + report.repaired;
                 let moved = moved + report.forks.len() as u64;
-                if !report.converged() || moved > 0 || report.round_trips > trips {
+                let bytes = (report.bytes_sent + report.bytes_received) as usize;
+                let loud = report.round_trips > trips || bytes > most;
+                if !report.converged() || moved > 0 || loud {
                     return Err(format!("END: not quiet: {report:?}").into());
                 }
             }

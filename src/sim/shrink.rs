@@ -1,7 +1,10 @@
 //! Worlds that fail, told in few words: what does not matter is left out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::app::Application;
 use super::config::{Config, REPLICAS};
+use super::random::Random;
 use super::stats::Stats;
 use super::story::Tells;
 use super::world::World;
@@ -83,14 +86,16 @@ fn attempt(
     tells: Tells,
     application: Option<&dyn Application>,
 ) -> (Result<Stats, ()>, Failed) {
-    let mut world = match World::new(seed, tells, cut.muted, application) {
+    let made = unless_it_panics(|| World::new(seed, tells, cut.muted, application));
+    let mut world = match made {
         Ok(world) => world,
         Err(wrong) => {
-            let what = wrong.to_string();
-            return (Err(()), Failed { config: None, steps: 0, what, story: Vec::new() });
+            let drawn = Config::draw(seed, &mut Random::new(seed), application.is_some());
+            let (config, what) = (Some(drawn), wrong.to_string());
+            return (Err(()), Failed { config, steps: 0, what, story: Vec::new() });
         }
     };
-    let outcome = history(&mut world, cut);
+    let outcome = unless_it_panics(|| history(&mut world, cut));
     let steps = world.steps();
     world.stats.ended();
     let (stats, config) = (world.stats.clone(), Some(world.config.clone()));
@@ -99,6 +104,16 @@ fn attempt(
         Ok(()) => (Ok(stats), Failed { config, steps, what: "nothing".to_owned(), story }),
         Err(wrong) => (Err(()), Failed { config, steps, what: wrong.to_string(), story }),
     }
+}
+
+/// What panics is one more thing that does not hold: it has a seed and a story too.
+fn unless_it_panics<T>(run: impl FnOnce() -> Result<T, Wrong>) -> Result<T, Wrong> {
+    // Of what it was about, only the story is looked at then.
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(format!("PANIC: {}", said.as_deref().unwrap_or("without a word")).into())
+    })
 }
 
 fn history(world: &mut World<'_>, cut: &Cut) -> Result<(), Wrong> {

@@ -54,6 +54,7 @@ impl World<'_> {
         };
         self.replicas[r].at[s].made = Seq::new(last);
         self.stats.events += last - own;
+        let mut made = None;
         let removal = deeds.iter().rev().find(|deed| deed.is_removal()).and_then(|deed| deed.dot);
         if last > own {
             let line = self.learn_line(r, s, (&lines, Dot::new(id, Seq::new(last))))?;
@@ -62,6 +63,7 @@ impl World<'_> {
             }
             let oracle = &mut self.oracles[s];
             oracle.add_transaction(line, own + 1, last);
+            made = Some(Dot::new(line, Seq::new(last)));
             for deed in deeds.into_iter().map(|deed| deed.called(&lines)) {
                 if let Some(sum) = deed.counted() {
                     oracle.add_up(sum, &deed.removed);
@@ -74,6 +76,9 @@ impl World<'_> {
         if vector.get(id).get() != last {
             let what = format!("OP: {name} made {:?} events, not {last}", vector.get(id));
             return Err(what.into());
+        }
+        if let Some(made) = made {
+            self.oracles[s].add_past(made, lines.vector(&vector).into_owned());
         }
         if let Some(removal) = removal.filter(|_| self.application.is_none()) {
             self.judge_log(r, s, removal)?;

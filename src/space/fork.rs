@@ -385,7 +385,8 @@ impl Space {
             }
             Ok(((), Some(batch)))
         })?;
-        self.shared.way.store(self.store.parts_ways(), Ordering::SeqCst);
+        let way = if fault!(ForkIsNoWay) { self.way() } else { self.store.parts_ways() };
+        self.shared.way.store(way, Ordering::SeqCst);
         self.shared.begin_anew(replica);
         Ok(Some(forks))
     }
