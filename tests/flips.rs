@@ -15,7 +15,7 @@ fn flips(crashed: bool) {
     let of = |outcome: Outcome| outcomes.get(outcome as usize).copied().unwrap();
     assert_eq!(of(Outcome::Refused) + of(Outcome::Wrong) + of(Outcome::Panic), 0, "{outcomes:?}");
     assert!(of(Outcome::Right) > 10 && of(Outcome::Corrupt) > 10, "{outcomes:?}");
-    // Few blocks lead to all rows.
+    // Few blocks lead to many rows.
     assert!(of(Outcome::Closed) < of(Outcome::Corrupt), "{outcomes:?}");
 }
 

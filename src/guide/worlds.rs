@@ -44,6 +44,10 @@
 //! then somebody who has never seen the space: what only it held or knew to be removed is
 //! forgotten, and nothing else.
 //!
+//! What one frame gathers differs among the replicas of a world: one message, 100 bytes, or 64 KiB.
+//! Values are of a byte, so that none comes near the limit of a frame: that is asked of by hand
+//! (`a_large_value_beside_many_replicas_comes_to_whoever_is_new` and its neighbours).
+//!
 //! In the end the network heals and whoever is stuck or away comes back. Every two neighbours
 //! meet, once a pass. After as many passes as news takes from one end to the other, and three,
 //! all must show what the oracle says, under one root, and meet once more with nothing to say:
