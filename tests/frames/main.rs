@@ -7,35 +7,63 @@ mod player;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use player::{honest, join, main_of, meet, play, record, split, store, victim};
+use player::{Side, honest, join, main_of, meet, play, record, split, store, victim};
 
-/// Honest sessions with the victim, each the frames of the connecting side.
-fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let recorded = |peer: &rejoin::Store, victim: &rejoin::Store| {
-        let (report, frames) = record(peer, victim).unwrap();
-        assert!(report.converged());
-        join(&frames)
+/// Honest sessions with the victim, each the frames of the other side.
+fn seeds() -> Vec<(String, Vec<u8>)> {
+    let behind = || {
+        let behind = store(7);
+        meet(&behind, &victim()).unwrap();
+        let space = main_of(&behind);
+        space
+            .write(|tx| (0..10_u32).try_for_each(|n| tx.set::<u32>("cart").remove(&n).map(drop)))
+            .unwrap();
+        space.counter("guests").add(1).unwrap();
+        behind
     };
-    let nothing = store(5);
-    let twin = store(6);
-    meet(&twin, &victim()).unwrap();
-    let behind = store(7);
-    meet(&behind, &victim()).unwrap();
-    let space = main_of(&behind);
-    space
-        .write(|tx| (0..10_u32).try_for_each(|n| tx.set::<u32>("cart").remove(&n).map(drop)))
-        .unwrap();
-    space.counter("guests").add(1).unwrap();
-    // Holds what was removed, and its log was lost: a walk.
-    let forgetful = forgetful();
-    vec![
-        ("nothing_yet", recorded(&nothing, &victim())),
-        ("equal", recorded(&twin, &victim())),
-        ("both_wrote", recorded(&honest(8), &victim())),
-        ("removals", recorded(&behind, &victim())),
-        ("walk", recorded(&forgetful, &victim())),
-        ("two_contents", recorded(&two_contents(), &victim())),
-    ]
+    let equal = || {
+        let twin = store(6);
+        meet(&twin, &victim()).unwrap();
+        twin
+    };
+    let peers: [(&str, &dyn Fn() -> rejoin::Store); 7] = [
+        ("nothing_yet", &|| store(5)),
+        ("equal", &equal),
+        ("both_wrote", &|| honest(8)),
+        ("removals", &behind),
+        // Holds what was removed, and its log was lost.
+        ("walk", &forgetful),
+        ("two_contents", &two_contents),
+        ("two_histories", &two_histories),
+    ];
+    let mut seeds = Vec::new();
+    for (name, peer) in peers {
+        let (report, [frames, _]) = record(&peer(), &victim()).unwrap();
+        assert!(report.converged(), "{name}: {report:?}");
+        seeds.push((name.to_owned(), join(Side::Accepts, &frames)));
+        let (report, [_, frames]) = record(&victim(), &peer()).unwrap();
+        assert!(report.converged(), "{name}: {report:?}");
+        seeds.push((format!("{name}_called"), join(Side::Connects, &frames)));
+    }
+    seeds
+}
+
+/// A replica that met another opening of a store by the victim's name.
+fn two_histories() -> rejoin::Store {
+    use rejoin::Options;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
+    let drawn = AtomicU8::new(0);
+    let entropy = move |bytes: &mut [u8]| match drawn.fetch_add(1, Ordering::Relaxed) {
+        0 => bytes.fill(1), // the name
+        n => bytes.fill(n.wrapping_mul(16).wrapping_add(12)),
+    };
+    let options = Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy));
+    let (store, twin) = (store(12), rejoin::Store::in_memory_with(options));
+    let cart = main_of(&twin).set::<u32>("cart");
+    (200..205).for_each(|n| cart.add(&n).unwrap());
+    meet(&store, &twin).unwrap();
+    store
 }
 
 /// A replica that has seen all of the victim's and lacks some of it without a record.
@@ -79,9 +107,14 @@ fn the_seeds_are_what_is_recorded() {
         return; // a package of the library alone
     }
     for (name, bytes) in seeds() {
-        let kept = fs::read(corpus().join(name)).unwrap_or_default();
+        let kept = fs::read(corpus().join(&name)).unwrap_or_default();
         assert!(kept == bytes, "{name} is another session now: REJOIN_BLESS=1 writes it anew");
     }
+}
+
+fn parts(bytes: &[u8]) -> (Side, Vec<Vec<u8>>) {
+    let (side, frames) = split(bytes);
+    (side, frames.into_iter().map(<[u8]>::to_vec).collect())
 }
 
 #[test]
@@ -89,17 +122,20 @@ fn an_honest_session_plays_to_its_end() {
     for (name, bytes) in seeds() {
         let report = play(&bytes);
         assert!(report.converged(), "{name}: {report:?}");
-        assert_eq!(report.repaired > 0, name == "walk", "{name}: {report:?}");
-        assert_eq!(join(&split(&bytes).iter().map(|f| f.to_vec()).collect::<Vec<_>>()), bytes);
+        let forked = !report.forks.is_empty();
+        assert_eq!(forked, name.starts_with("two_histories"), "{name}: {report:?}");
+        assert_eq!(report.repaired > 0, name.starts_with("walk"), "{name}: {report:?}");
+        let (side, frames) = parts(&bytes);
+        assert_eq!(join(side, &frames), bytes);
     }
 }
 
 #[test]
 fn a_session_cut_at_any_frame_leaves_the_store_sound() {
     for (_, bytes) in seeds() {
-        let frames: Vec<Vec<u8>> = split(&bytes).iter().map(|frame| frame.to_vec()).collect();
+        let (side, frames) = parts(&bytes);
         for count in 0..frames.len() {
-            play(&join(&frames[..count]));
+            play(&join(side, &frames[..count]));
         }
     }
 }
@@ -119,7 +155,7 @@ fn frames_with_errors_leave_the_store_sound() {
     let rounds = std::env::var("REJOIN_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
     for _ in 0..rounds.unwrap_or(400) {
         let (_, seed) = &seeds[draw(seeds.len())];
-        let mut frames: Vec<Vec<u8>> = split(seed).iter().map(|frame| frame.to_vec()).collect();
+        let (side, mut frames) = parts(seed);
         for _ in 0..=draw(3) {
             let which = draw(frames.len());
             let at = draw(frames[which].len());
@@ -141,7 +177,7 @@ fn frames_with_errors_leave_the_store_sound() {
                 break;
             }
         }
-        play(&join(&frames));
+        play(&join(side, &frames));
     }
 }
 
@@ -152,7 +188,7 @@ fn frames_cut_and_flipped_leave_the_store_sound() {
     let thorough = std::env::var_os("REJOIN_THOROUGH").is_some();
     let mut taken = 0;
     for (_, seed) in seeds() {
-        let frames: Vec<Vec<u8>> = split(&seed).iter().map(|frame| frame.to_vec()).collect();
+        let (side, frames) = parts(&seed);
         for which in 0..frames.len() {
             let len = frames[which].len();
             // Odd, so that all bits of a byte have their turn.
@@ -163,7 +199,7 @@ fn frames_cut_and_flipped_leave_the_store_sound() {
                     Some(cut) => frames[which].truncate(cut),
                     None => frames[which][damage / 8] ^= 1 << (damage % 8),
                 }
-                taken += u64::from(play(&join(&frames)).finished);
+                taken += u64::from(play(&join(side, &frames)).finished);
             }
         }
     }
