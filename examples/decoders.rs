@@ -130,7 +130,7 @@ fn cases() -> Vec<Case> {
 
     let row = |name: &str, table: Table, bytes: Vec<u8>| {
         case(&format!("row: {name}"), bytes, move |bytes| {
-            drop(black_box(decoders::row(table, bytes)));
+            drop(black_box(decoders::row(table, &[], bytes)));
         })
     };
     let past = vector_of(limits::REMOVAL_ORIGINS as u32);

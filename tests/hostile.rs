@@ -17,7 +17,7 @@ const ENDLESS: [u64; 4] = [1 << 16, 1 << 32, 1 << 60, u64::MAX];
 /// What a session takes for itself, whatever comes.
 const BASE_BYTES: usize = 64 * limits::KIB;
 /// What a decoder may take for each byte that it was given.
-const TIMES: usize = 8;
+const TIMES: usize = 4;
 
 type Part<'a> = &'a dyn Fn(&mut Vec<u8>);
 
@@ -78,6 +78,13 @@ fn lists() -> Vec<(&'static str, Vec<u8>)> {
         ("spaces: name at the end", vec![16, 0, 1, 0]),
         ("spaces: list", vec![16, 0, 1, 0, 0, 1]),
         ("spaces: listed name", vec![16, 0, 1, 0, 0, 1, 1]),
+        ("wanted histories: origins", vec![18, 0, 0]),
+        ("histories", vec![19, 0]),
+        ("histories: stretches", with(&[19, 0, 1], &with(&id, &[1]))),
+        ("contents: blocks", vec![20, 0]),
+        ("contents: hashes", with(&[20, 0, 1], &with(&id, &[0]))),
+        ("unlike: origins", vec![21, 0]),
+        ("unlike: groups", with(&[21, 0], &origins)),
     ]
 }
 

@@ -47,11 +47,10 @@
 //!
 //! **Coverage**, of lines, by the tests of the library and those of the public face:
 //! ```text
-//! cargo +nightly llvm-cov test --locked --all-features --lib --tests
+//! REJOIN_WORLDS=30 cargo llvm-cov test --locked --features quickcheck,sim --lib --tests
 //! ```
-//! A part of that (without the binary, kills, flips and cost, and with 30 worlds) reached 99.3 %
-//! of `causal`, 97.7 % of `codec`, 98.4 % of `crdt`, 98.3 % of `digest`, 96.2 % of `space` and
-//! 97.2 % of `session`. What is left are mostly errors of a storage that fails, rows of gaps that
+//! That is without the binary, its kills and its disks. It reaches 99.3 % of `causal`, 96.8 % of
+//! `codec`, 98.4 % of `crdt`, 98.6 % of `digest`, 96.2 % of `space` and 97.6 % of `session`. What is left are mostly errors of a storage that fails, rows of gaps that
 //! only flipped bits make, and the rules that are broken on purpose.
 //!
 //! **Mutants**: the code is changed in one place, and some test must fail.

@@ -20,10 +20,11 @@ pub fn respelled(bytes: &[u8]) -> Result<Option<String>, DecodeError> {
     crate::session::forge::respelled(bytes)
 }
 
-/// Reads the value of a row and writes it again, which must give the same bytes.
+/// Reads the value of a row, which stands under this key, and writes it again, which must give the
+/// same bytes.
 ///
 /// # Errors
 /// What a store calls it corrupt for.
-pub fn row(table: Table, value: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    crate::space::read_row(table, value)
+pub fn row(table: Table, key: &[u8], value: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    crate::space::read_row(table, key, value)
 }

@@ -2,6 +2,9 @@
 
 mod beside;
 
+#[cfg(feature = "sim")]
+pub(super) use beside::check_row;
+
 use super::rows::{
     PASS_ROWS, Removal, State, after, batch_within, dot_key, dot_of_key, item_key, read_state,
     space_key, split_dot_value, split_item_key, split_item_value,

@@ -7,7 +7,7 @@ mod player;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use player::{Side, honest, join, main_of, meet, play, record, split, store, victim};
+use player::{Side, forgetful, honest, join, main_of, meet, play, record, split, store, victim};
 
 /// Honest sessions with the victim, each the frames of the other side.
 fn seeds() -> Vec<(String, Vec<u8>)> {
@@ -32,7 +32,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         ("both_wrote", &|| honest(8)),
         ("removals", &behind),
         // Holds what was removed, and its log was lost.
-        ("walk", &forgetful),
+        ("walk", &|| forgetful(10, &victim(), &[1, 5, 9]).unwrap()),
         ("two_contents", &two_contents),
         ("two_histories", &two_histories),
     ];
@@ -63,22 +63,6 @@ fn two_histories() -> rejoin::Store {
     let cart = main_of(&twin).set::<u32>("cart");
     (200..205).for_each(|n| cart.add(&n).unwrap());
     meet(&store, &twin).unwrap();
-    store
-}
-
-/// A replica that has seen all of the victim's and lacks some of it without a record.
-fn forgetful() -> rejoin::Store {
-    use rejoin::Options;
-    use std::sync::Arc;
-    let mut options =
-        Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(|bytes: &mut [u8]| bytes.fill(10)));
-    options.removal_log_bytes = 0;
-    let store = rejoin::Store::in_memory_with(options);
-    meet(&store, &victim()).unwrap();
-    let cart = main_of(&store).set::<u32>("cart");
-    for n in [1, 5, 9] {
-        cart.remove(&n).unwrap();
-    }
     store
 }
 

@@ -102,6 +102,17 @@ pub(crate) fn honest(name: u8) -> Store {
     store
 }
 
+/// A replica that has seen all of a store's and lacks some of it without a record.
+pub(crate) fn forgetful(name: u8, of: &Store, removes: &[u32]) -> Result<Store, rejoin::Error> {
+    let mut options = options(name);
+    options.removal_log_bytes = 0;
+    let store = Store::in_memory_with(options);
+    meet(&store, of)?;
+    let cart = main_of(&store).set::<u32>("cart");
+    removes.iter().try_for_each(|n| cart.remove(n).map(drop))?;
+    Ok(store)
+}
+
 /// A peer that has written nothing, under a name that these bytes cannot foresee.
 fn newcomer(bytes: &[u8]) -> Store {
     let name = *blake3::hash(bytes).as_bytes();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rejoin::causal::{Dot, ReplicaId, Seq, VersionVector};
 use rejoin::codec::Put;
+use rejoin::storage::Table;
 
 use crate::targets;
 
@@ -49,11 +50,27 @@ fn with_and_without_sum((name, bytes): Seed) -> [Seed; 2] {
     [(format!("{name}_without_sum"), without), (name, bytes)]
 }
 
-/// The first row of each table, and some more.
+/// Some rows of each table, but for large ones, and one that is wrong.
 fn rows() -> Vec<Seed> {
-    let numbers = (0..targets::rows()).step_by(29);
-    let seed = |n: usize| [&(n as u16).to_le_bytes(), targets::value_of(n).as_slice()].concat();
-    numbers.map(|n| (format!("row_{n}"), seed(n))).collect()
+    let rows = targets::rows();
+    let seed = |n: usize, value: &[u8]| [&(n as u16).to_le_bytes(), value].concat();
+    let mut seeds = Vec::new();
+    for table in Table::ALL {
+        let of = rows.iter().enumerate().filter(|(_, row)| row.0 == table && row.2.len() < 1000);
+        let of: Vec<_> = of.collect();
+        let wanted = [("first", 0), ("middle", of.len() / 2), ("last", of.len().saturating_sub(1))];
+        for (which, at) in wanted {
+            let Some((n, row)) = of.get(at) else { continue };
+            seeds.push((format!("{table:?}_{which}").to_lowercase(), seed(*n, &row.2)));
+        }
+    }
+    // What this replica has seen of itself is the last that there can be.
+    let own = [&[0][..], &[1; 16]].concat();
+    let is_own = |row: &targets::Row| row.0 == Table::Vectors && row.1.ends_with(&own);
+    let at = rows.iter().position(is_own).expect("it wrote");
+    let value = [u64::MAX.to_be_bytes(), [9; 8]].concat();
+    seeds.push(("own_vector_at_its_end".to_owned(), seed(at, &value)));
+    seeds
 }
 
 fn id(n: u32) -> [u8; 16] {

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use allocation_counter::measure;
 use rejoin::causal::{Dot, Seq, VersionVector};
 use rejoin::codec::{Cursor, DecodeError, Put, limits};
+use rejoin::session::{Scope, Session};
 use rejoin::sim::decoders;
 use rejoin::space::{Keys, ReadContext};
 use rejoin::storage::{Durability, KeyRange, MemoryStorage, Order, Storage, Table, Verdict};
@@ -70,16 +71,26 @@ pub(crate) fn frame(bytes: &[u8]) {
 }
 
 /// Table, key and value.
-type Row = (Table, Vec<u8>, Vec<u8>);
+pub(crate) type Row = (Table, Vec<u8>, Vec<u8>);
 
-/// The rows of a store with some of each type, copied for each input.
+/// A store that holds a mass removal back.
+fn row_options() -> Options {
+    let mut options = player::options(1);
+    options.brake_items = 3;
+    options
+}
+
+/// The rows of a store with some of each type, in the trash, held back and staged, copied for each
+/// input.
 fn tables() -> Vec<Row> {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     let make = || {
         let storage = MemoryStorage::new(player::victim().replica());
-        let store = Store::on(Box::new(storage.clone()), player::options(1)).expect("memory");
-        player::fill(&main_of(&store)).expect("memory does not fail");
-        player::meet(&player::honest(9), &store).expect("both are honest");
+        let store = Store::on(Box::new(storage.clone()), row_options()).expect("memory");
+        lead(&store).expect("memory does not fail, and all are honest");
+        let status = main_of(&store).status().expect("memory does not fail");
+        let (staged, held) = (status.staged, status.held.len());
+        assert!(status.trash_items > 0 && staged > 0 && held > 0, "{status:?}");
         drop(store);
         let mut rows = Vec::new();
         for table in Table::ALL {
@@ -96,14 +107,39 @@ fn tables() -> Vec<Row> {
     ROWS.get_or_init(make).clone()
 }
 
-/// How many rows [`row`] chooses from.
-pub(crate) fn rows() -> usize {
-    tables().len()
+/// What brings rows of every kind into a store.
+fn lead(store: &Store) -> Result<(), Error> {
+    player::fill(&main_of(store))?;
+    player::meet(&player::honest(9), store)?;
+    // One item goes to the trash; so many more are not believed.
+    player::meet(&player::forgetful(10, store, &[1])?, store)?;
+    let more: Vec<u32> = (3..36).step_by(2).collect();
+    player::meet(&player::forgetful(11, store, &more)?, store)?;
+    store.space("gone")?.put("key", "value", None)?;
+    store.drop_space("gone")?;
+    // Half of a delta.
+    let large = player::store(12);
+    for key in ["first", "second", "third"] {
+        main_of(&large).put(key, vec![0; 200_000], None)?;
+    }
+    let mut left = Session::connect(&large, Scope::All, [1; 16])?;
+    let mut right = Session::accept(store, [2; 16]);
+    while main_of(store).status()?.staged == 0 {
+        while let Some(frame) = right.poll_frame(0)? {
+            left.handle_frame(0, &frame)?;
+        }
+        if let Some(frame) = left.poll_frame(0)? {
+            right.handle_frame(0, &frame)?;
+        }
+    }
+    left.close();
+    right.close();
+    Ok(())
 }
 
-/// The value of the row of this number in [`row`].
-pub(crate) fn value_of(number: usize) -> Vec<u8> {
-    tables().swap_remove(number).2
+/// The rows that [`row`] chooses from.
+pub(crate) fn rows() -> Vec<Row> {
+    tables()
 }
 
 /// A row: two bytes choose which, the rest is its value now. By itself it is refused or has
@@ -112,8 +148,8 @@ pub(crate) fn row(bytes: &[u8]) {
     let [low, high, value @ ..] = bytes else { return };
     let mut rows = tables();
     let number = usize::from(u16::from_le_bytes([*low, *high])) % rows.len();
-    let (table, _, kept) = &mut rows[number];
-    let again = within(value.len(), || decoders::row(*table, value));
+    let (table, key, kept) = &mut rows[number];
+    let again = within(value.len(), || decoders::row(*table, key, value));
     if let Ok(again) = again {
         assert_eq!(again, value, "a second spelling of a row of {table:?}");
     }
@@ -126,7 +162,7 @@ pub(crate) fn row(bytes: &[u8]) {
         Ok(Verdict::Commit)
     };
     storage.write(Durability::Immediate, &mut { put_all }).expect("memory does not fail");
-    let Ok(store) = Store::on(Box::new(storage), player::options(1)) else { return };
+    let Ok(store) = Store::on(Box::new(storage), row_options()) else { return };
     use_store(&store);
     let _ = player::meet(&player::honest(8), &store);
     let _ = store.check();

@@ -14,7 +14,7 @@ pub(super) const OF_SPACES: [Table; 5] =
 pub(super) const OF_STORE: [Table; 3] = [Table::Meta, Table::Spaces, Table::Touched];
 
 /// Whether a row can be what it must be by its key.
-pub(super) fn check_row(table: Table, key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
+pub(in crate::space) fn check_row(table: Table, key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
     match table {
         Table::RemovalAges | Table::Commits => {
             Runs::from_row(row)?;
