@@ -144,8 +144,8 @@
 //! that it has seen and lost would be deleted. Sessions hold what they send, and the blocks that
 //! they make claims on, against their hashes; whoever finds something wrong writes it down, and
 //! from then on sessions fail with [`Damaged`](crate::storage::StorageError::Damaged), until a
-//! check finds nothing ([`Store::damage`](crate::Store::damage)). Do not mend a store that is not
-//! sound: recover it.
+//! check finds nothing ([`Store::damage`](crate::Store::damage)); `rejoin status` says what was
+//! found, and `rejoin serve` does not begin. Do not mend a store that is not sound: recover it.
 //!
 //! ```
 //! # let store = rejoin::Store::in_memory();

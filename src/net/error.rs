@@ -118,6 +118,12 @@ pub enum NetError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The store cannot be served: it was found damaged, or its storage failed.
+    #[error("{source}")]
+    Store {
+        /// Why.
+        source: Box<Error>,
+    },
     /// The session failed: a peer that must be refused, or the storage.
     #[error("{peer}: {source}")]
     Session {
@@ -164,6 +170,7 @@ impl NetError {
             | Self::NotLoopback { .. }
             | Self::AddressInUse { .. }
             | Self::Bind { .. }
+            | Self::Store { .. }
             | Self::Session { .. }
             | Self::Panicked { .. } => false,
         }

@@ -62,12 +62,14 @@ impl Server {
     ///
     /// # Errors
     /// The address is in use or cannot be, or others reach it and
-    /// [`ServerOptions::insecure`] is not set.
+    /// [`ServerOptions::insecure`] is not set. The store was found
+    /// [damaged](Store::damage): each session would be refused.
     pub async fn bind(
         store: &Store,
         address: impl ToSocketAddrs + ToString,
         options: ServerOptions,
     ) -> Result<Self, NetError> {
+        store.check_undamaged().map_err(|e| NetError::Store { source: Box::new(e) })?;
         let named = address.to_string();
         let bind = |source| NetError::Bind { address: named.clone(), source };
         let none = || std::io::Error::other("no address has this name");

@@ -39,6 +39,9 @@ pub struct Status {
     pub commit: u64,
     /// Bytes of the store on disk, with all its spaces.
     pub file_bytes: u64,
+    /// What was found wrong with the store, which then does not sync: see
+    /// [`Store::damage`](super::Store::damage).
+    pub damage: Option<String>,
 }
 
 impl Space {
@@ -66,6 +69,7 @@ impl Space {
             trash_bytes: trash.bytes,
             commit: snapshot.state.commit,
             file_bytes: self.store().file_bytes()?,
+            damage: self.store().damage()?,
         })
     }
 }

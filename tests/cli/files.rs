@@ -182,3 +182,37 @@ fn damage_that_was_found_ends_syncing_until_a_check_finds_none() {
         assert_eq!(w.json("a", &["sync", "--file", &b])["converged"], true);
     }
 }
+
+/// Neither does it begin to: each session would be refused.
+#[test]
+fn a_store_that_was_found_damaged_does_not_serve_and_says_where() {
+    let w = World::new();
+    w.ok("a", &["put", "greeting", "hello, hello, hello"]);
+    assert_eq!(w.json("a", &["status"])["damage"], json!(null));
+    let bytes = std::fs::read(w.path("a")).unwrap();
+    let greets = |at: &usize| bytes[*at..].starts_with(b"hello, hello, hello");
+    let place = (0..bytes.len() - 19).rfind(greets).unwrap();
+    let flip = || flip(&w.path("a"), place + 3);
+    flip();
+    assert_eq!(w.run("a", &["check"]).code, 1);
+    // It reads well again, and stays damaged until somebody looked.
+    flip();
+    // One that does serve would run until it is stopped, so that first its line is waited for.
+    assert_eq!(w.serve("a").address, "");
+    for args in [&["serve", "--listen", ":0"][..], &["serve", "--listen", ":0", "--json"]] {
+        let ran = w.run("a", args);
+        assert!(ran.out.is_empty() && !ran.err.contains("serving"), "{ran:?}");
+        ran.fails(1, &["damaged", "block", "rejoin check", "rejoin recover"]);
+    }
+    let status = w.json("a", &["status"]);
+    let found = status["damage"].as_str().unwrap();
+    assert!(found.contains("block") && found.contains("seal"), "{found}");
+    let text = w.ok("a", &["status"]);
+    let first = text.lines().next().unwrap();
+    assert!(first.starts_with("damaged") && first.contains(found), "{text}");
+    assert!(first.contains("rejoin recover"), "{text}");
+    w.ok("a", &["check"]);
+    assert_eq!(w.json("a", &["status"])["damage"], json!(null));
+    assert!(!w.ok("a", &["status"]).contains("damaged"));
+    w.serve("a").stop();
+}

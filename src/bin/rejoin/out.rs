@@ -52,6 +52,9 @@ impl From<Error> for Failure {
             Error::Storage(StorageError::Corrupt { .. }) => {
                 "; run check, and save what is sound with rejoin recover"
             }
+            Error::Storage(StorageError::Damaged { .. }) => {
+                ": rejoin recover OLD NEW, or rejoin check"
+            }
             _ => "",
         };
         Self::Message(format!("{error}{todo}"))
@@ -64,6 +67,7 @@ impl From<NetError> for Failure {
             NetError::NotLoopback { address } => Self::Message(format!(
                 "{address} can be reached by other machines, and there is no access control yet: whoever reaches it can read and write everything in the store; pass --insecure if that is meant, or listen on 127.0.0.1"
             )),
+            NetError::Store { source } => (*source).into(),
             other => Self::Message(other.to_string()),
         }
     }

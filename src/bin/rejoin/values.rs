@@ -50,7 +50,14 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
             "trash_items": status.trash_items,
             "trash_bytes": status.trash_bytes,
             "commit": status.commit,
+            "damage": status.damage,
         }));
+    }
+    if let Some(found) = &status.damage {
+        // First, and what to do: nothing goes to anybody until it is done.
+        out.line(format_args!(
+            "damaged     {found}; neither syncs nor serves: see rejoin recover --help, or check again"
+        ))?;
     }
     out.line(format_args!("replica     {}", status.replica))?;
     out.line(format_args!("space       {}", text::line(status.space.as_bytes())))?;
