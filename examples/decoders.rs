@@ -4,8 +4,10 @@
 //! `cargo run --release --all-features --example decoders [FOLDER OF INPUTS FOR frame]`
 //!
 //! Each input is decoded again and again for a while, and the quickest of some such whiles
-//! counts, by the time that this thread was on a processor: so it is much the same on a busy
-//! machine. Inputs are as long as they are; one shorter than 64 KiB may take a millisecond too.
+//! counts, by the time that this thread was on a processor. What else a machine does takes caches
+//! and cycles all the same, and can only make a decoder look dearer than it is: so one that is over
+//! is asked again, some times. Where one stays over, this exits with 1. Inputs are as long as they
+//! are; one shorter than 64 KiB may take a millisecond too.
 #![allow(clippy::indexing_slicing, clippy::expect_used, reason = "what is decoded is ours")]
 #![allow(clippy::unwrap_used, dead_code, reason = "the seeds are those of the tests")]
 
@@ -23,7 +25,7 @@ mod text;
 use std::fs;
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rejoin::causal::{Dot, ReplicaId, Seq, VersionVector};
 use rejoin::codec::{Cursor, Place, Put, limits};
@@ -34,6 +36,10 @@ use rejoin::storage::Table;
 const UNIT_BYTES: u64 = 64 * limits::KIB as u64;
 const MOST_NS: u64 = 1_000_000;
 const WHILES: u32 = 4;
+/// So often, and after such a pause, one that is over is asked again: beside four busy processes on
+/// two processors seven of eight runs found one or two over, and none was over in all of them.
+const AGAIN: u32 = 12;
+const PAUSE: Duration = Duration::from_millis(200);
 /// Long beside the ticks in which the time of a thread is told.
 const WHILE_NS: u64 = 40_000_000;
 
@@ -187,11 +193,20 @@ fn main() -> ExitCode {
     let mut told: Vec<(u64, String)> = Vec::new();
     let mut over = 0;
     for Case { name, bytes, decode } in &all {
-        let ns = takes_ns(decode);
         let most = MOST_NS * (*bytes as u64).max(UNIT_BYTES) / UNIT_BYTES;
+        let (mut ns, mut again) = (takes_ns(decode), 0);
+        while ns > most && again < AGAIN {
+            std::thread::sleep(PAUSE);
+            ns = ns.min(takes_ns(decode));
+            again += 1;
+        }
         let share = 100 * ns / most;
-        let mark = if share > 100 { " OVER" } else { "" };
-        over += usize::from(share > 100);
+        let mark = match (ns > most, again) {
+            (true, _) => " OVER".to_owned(),
+            (false, 0) => String::new(),
+            (false, _) => format!(" (asked again {again} times)"),
+        };
+        over += usize::from(ns > most);
         let us = ns / 1_000;
         let line =
             format!("{share:4} % of what it may: {us:7} µs for {bytes:9} bytes: {name}{mark}");
