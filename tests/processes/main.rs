@@ -63,6 +63,39 @@ fn a_file_that_vanished_or_may_not_be_written_is_told() {
     is_sound(&w, "a");
 }
 
+/// Who has a file open may write it whatever becomes of its mode, so that all that is acknowledged
+/// then is there; it is told to whoever opens it next.
+#[test]
+fn permissions_taken_from_an_open_store_lose_nothing_and_are_told_at_the_next_opening() {
+    let w = World::new();
+    std::fs::create_dir(w.path("folder")).unwrap();
+    w.import("folder/a", EVERYTHING).ok();
+    w.import("b", "{\"op\":\"set.add\",\"key\":\"cart\",\"elem\":\"plum\"}\n").ok();
+    let modes = |modes: [(&str, u32); 3]| {
+        for (name, mode) in modes {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(w.path(name), permissions).unwrap();
+        }
+    };
+    let serving = w.serve("folder/a");
+    modes([("folder/a", 0o444), ("folder/a.id", 0o444), ("folder", 0o555)]);
+    assert_eq!(w.json("b", &["sync", &serving.url()])["converged"], true);
+    serving.stop();
+    fails_with_words(
+        w.run("folder/a", &["put", "k", "v"]),
+        &["read-only", "Permission denied", "permission denied"],
+    );
+    modes([("folder", 0o755), ("folder/a", 0o644), ("folder/a.id", 0o644)]);
+    assert!(elements(&w, "folder/a", "cart").contains("plum"));
+    let rows = |store| {
+        let export = w.ok(store, &["export"]);
+        export.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(rows("folder/a"), rows("b"));
+    is_sound(&w, "folder/a");
+    is_sound(&w, "b");
+}
+
 #[test]
 fn of_two_processes_on_one_store_one_is_told() {
     let w = World::new();
