@@ -231,8 +231,11 @@ pub(crate) fn meet(a: &Store, b: &Store) -> Result<Report, rejoin::Error> {
     Ok(record(a, b)?.0)
 }
 
-/// One session, and the frames that each side sent in it, without their numbers.
-pub(crate) fn record(a: &Store, b: &Store) -> Result<(Report, [Vec<Vec<u8>>; 2]), rejoin::Error> {
+/// The frames of one side, without their numbers.
+type Frames = Vec<Vec<u8>>;
+
+/// One session, and what each side sent in it.
+pub(crate) fn record(a: &Store, b: &Store) -> Result<(Report, [Frames; 2]), rejoin::Error> {
     let [one, other] = NONCES;
     let mut left = Session::connect(a, Scope::All, one)?;
     let mut right = Session::accept(b, other);
