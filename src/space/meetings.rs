@@ -13,7 +13,7 @@ use super::catalog::each_touched;
 use super::rows::{after, corrupt, range};
 use super::store::Store;
 use crate::causal::ReplicaId;
-use crate::codec::{Cursor, DecodeError, Put, limits};
+use crate::codec::{Cursor, DecodeError, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict, Write};
 
@@ -57,7 +57,9 @@ impl Meeting {
         cursor.finish()?;
         let mut cursor = Cursor::new("meeting", row);
         let (commit, count) = (cursor.varint()?, cursor.varint()?);
-        let prefix = String::from_utf8_lossy(cursor.take_rest()).into_owned();
+        let here = cursor.clone();
+        let prefix = core::str::from_utf8(cursor.take_rest());
+        let prefix = prefix.map_err(|_| here.wrong(Problem::NotUtf8))?.to_owned();
         Ok(Self { id, commit, peer, count, prefix })
     }
 
@@ -153,5 +155,21 @@ impl Store {
             Ok(Verdict::Commit)
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Read as if it were text it was another prefix than was written, and took seven times its
+    /// bytes of memory.
+    #[test]
+    fn a_meeting_about_what_is_no_name_is_a_broken_row() {
+        let key = [MET_KEY, &[1; 16], &[2; 16]].concat();
+        let row = |prefix: &[u8]| [&[5, 1], prefix].concat();
+        assert_eq!(Meeting::from_row(&key, &row(b"ma")).unwrap().prefix, "ma");
+        let error = Meeting::from_row(&key, &row(b"ma\xff")).unwrap_err();
+        assert!(error.to_string().contains("UTF-8"), "{error}");
     }
 }
