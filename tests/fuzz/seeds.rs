@@ -52,7 +52,7 @@ fn with_and_without_sum((name, bytes): Seed) -> [Seed; 2] {
 
 /// Some rows of each table, but for large ones, and one that is wrong.
 fn rows() -> Vec<Seed> {
-    let rows = targets::rows();
+    let rows = targets::tables();
     let seed = |n: usize, value: &[u8]| [&(n as u16).to_le_bytes(), value].concat();
     let mut seeds = Vec::new();
     for table in Table::ALL {

@@ -82,7 +82,7 @@ fn row_options() -> Options {
 
 /// The rows of a store with some of each type, in the trash, held back and staged, copied for each
 /// input.
-fn tables() -> Vec<Row> {
+pub(crate) fn tables() -> Vec<Row> {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     let make = || {
         let storage = MemoryStorage::new(player::victim().replica());
@@ -135,11 +135,6 @@ fn lead(store: &Store) -> Result<(), Error> {
     left.close();
     right.close();
     Ok(())
-}
-
-/// The rows that [`row`] chooses from.
-pub(crate) fn rows() -> Vec<Row> {
-    tables()
 }
 
 /// A row: two bytes choose which, the rest is its value now. By itself it is refused or has
