@@ -73,6 +73,8 @@
 
 mod at;
 mod counts;
+#[cfg(feature = "sim")]
+mod decoders;
 mod hash;
 mod marks;
 mod node;
@@ -90,6 +92,8 @@ mod tests;
 
 pub use at::{children, dead_of, is_as_hashed, live_bits, live_hashes, root_at, seqs_of};
 pub use counts::check_counts;
+#[cfg(feature = "sim")]
+pub(crate) use decoders::read_row;
 pub use hash::{ItemHash, NodeHash, RootHash, short};
 pub use marks::Marks;
 pub use node::{MAX_LEVEL, Node, differing, put_node, read_node, top_level};

@@ -22,11 +22,11 @@ use super::node;
 use crate::causal::{ReplicaId, Seq};
 use crate::storage::{KeyRange, Order, Read, StorageError, Table, Write};
 
-const ROOT: u8 = 0;
-const MARKS: u8 = 1;
-const BUCKETS: u8 = 2;
-const ORIGINS: u8 = 3;
-const NODES: u8 = 4;
+pub(super) const ROOT: u8 = 0;
+pub(super) const MARKS: u8 = 1;
+pub(super) const BUCKETS: u8 = 2;
+pub(super) const ORIGINS: u8 = 3;
+pub(super) const NODES: u8 = 4;
 
 type Key = SmallVec<[u8; 32]>;
 
@@ -84,7 +84,7 @@ fn each(
     failed.map_or(Ok(()), Err)
 }
 
-fn hash_of(key: &[u8], value: &[u8]) -> Result<NodeHash, StorageError> {
+pub(super) fn hash_of(key: &[u8], value: &[u8]) -> Result<NodeHash, StorageError> {
     let bytes = value.try_into().map_err(|_| corrupt(Table::Digest, key, "not 32 bytes"))?;
     Ok(NodeHash::from_bytes(bytes))
 }
@@ -200,7 +200,7 @@ pub(super) fn mark(
     tx.put(Table::Digest, &key, &more.to_be_bytes())
 }
 
-fn more_of(key: &[u8], value: &[u8]) -> Result<i32, StorageError> {
+pub(super) fn more_of(key: &[u8], value: &[u8]) -> Result<i32, StorageError> {
     let bytes = value.try_into().map_err(|_| corrupt(Table::Digest, key, "not a mark"))?;
     Ok(i16::from_be_bytes(bytes).into())
 }
@@ -286,7 +286,7 @@ pub(super) struct Block {
     pub(super) live: u16,
 }
 
-fn block_row(key: &[u8], value: &[u8]) -> Result<Block, StorageError> {
+pub(super) fn block_row(key: &[u8], value: &[u8]) -> Result<Block, StorageError> {
     match value.split_last() {
         Some((fewer, hash)) => Ok(Block { hash: hash_of(key, hash)?, live: u16::from(*fewer) + 1 }),
         None => Err(corrupt(Table::Digest, key, "no block's row")),
@@ -381,7 +381,7 @@ pub(super) struct Origin {
     pub(super) height: u8,
 }
 
-fn origin_of(key: &[u8], value: &[u8]) -> Result<Origin, StorageError> {
+pub(super) fn origin_of(key: &[u8], value: &[u8]) -> Result<Origin, StorageError> {
     match value.split_last() {
         Some((&height, hash)) if height <= node::MAX_LEVEL => {
             Ok(Origin { hash: hash_of(key, hash)?, height })

@@ -17,6 +17,16 @@ pub(crate) fn read(messages: &[u8]) -> Result<(), DecodeError> {
     each(messages, |_, _| ())
 }
 
+/// The tags of the messages of a frame.
+///
+/// # Errors
+/// As a session's.
+pub(crate) fn tags(messages: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    let mut tags = Vec::new();
+    each(messages, |_, bytes| tags.extend(bytes.first()))?;
+    Ok(tags)
+}
+
 /// The first message that is spelled otherwise when it is written again, in words. What a
 /// newer version may add is left out by this one, and does not count.
 ///

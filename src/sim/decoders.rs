@@ -12,6 +12,14 @@ pub fn frame(bytes: &[u8]) -> Result<(), DecodeError> {
     crate::session::forge::read(bytes)
 }
 
+/// The tags of the messages of a frame: what a session is made of.
+///
+/// # Errors
+/// As [`frame`].
+pub fn tags(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    crate::session::forge::tags(bytes)
+}
+
 /// The first message of a frame that has another spelling, in words: there must be none.
 ///
 /// # Errors
@@ -20,8 +28,7 @@ pub fn respelled(bytes: &[u8]) -> Result<Option<String>, DecodeError> {
     crate::session::forge::respelled(bytes)
 }
 
-/// Reads the value of a row, which stands under this key, and writes it again, which must give the
-/// same bytes.
+/// Reads the value of a row under its key and writes it again, which must give the same bytes.
 ///
 /// # Errors
 /// What a store calls it corrupt for.

@@ -129,6 +129,16 @@ pub(super) fn check_row(key: &[u8], row: &[u8]) -> Result<(), DecodeError> {
     Account::of_row(row).map(drop)
 }
 
+/// What such a row says, written again.
+///
+/// # Errors
+/// The row is none of these.
+#[cfg(feature = "sim")]
+pub(super) fn respelled(key: &[u8], row: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    check_row(key, row)?;
+    Account::of_row(row).map(|account| account.to_row())
+}
+
 impl Account {
     fn of_row(row: &[u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new("claims of a peer", row);

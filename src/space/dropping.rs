@@ -70,6 +70,22 @@ fn names_of_row(row: &[u8]) -> Result<(u64, Tag), DecodeError> {
     cursor.finish().map(|()| names)
 }
 
+fn row_of_names(used: u64, tag: Tag) -> Vec<u8> {
+    let mut row = Vec::with_capacity(18);
+    row.put_varint(used);
+    row.extend_from_slice(tag.as_bytes());
+    row
+}
+
+/// What such a row says, written again; `None` where its key is another one's.
+#[cfg(feature = "sim")]
+pub(super) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
+    if key.starts_with(NAMES_KEY) {
+        return Some(names_of_row(row).map(|(used, tag)| row_of_names(used, tag)));
+    }
+    check_row(key, row).map(|checked| checked.map(|()| row.to_vec()))
+}
+
 /// Whether a row of the whole store is one of these; `None` where its key is another one's.
 pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
     if let Some(number) = key.strip_prefix(DROPPED_KEY) {
@@ -103,10 +119,7 @@ pub(super) fn name_in(
 /// Uses up the name under which this replica writes in a space.
 pub(super) fn use_up_name(rows: &mut dyn Write, space: &str, tag: Tag) -> Result<(), StorageError> {
     let used = names_used(rows, space)?.map_or(0, |(used, _)| used);
-    let mut row = Vec::with_capacity(18);
-    row.put_varint(used.saturating_add(1));
-    row.extend_from_slice(tag.as_bytes());
-    rows.put(Table::Meta, &names_key(space), &row)
+    rows.put(Table::Meta, &names_key(space), &row_of_names(used.saturating_add(1), tag))
 }
 
 impl Store {

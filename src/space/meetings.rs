@@ -97,6 +97,13 @@ pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError
     key.starts_with(MET_KEY).then(|| Meeting::from_row(key, row).map(drop))
 }
 
+/// What such a row says, written again.
+#[cfg(feature = "sim")]
+pub(super) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
+    let read = || Meeting::from_row(key, row).map(|meeting| meeting.to_row());
+    key.starts_with(MET_KEY).then(read)
+}
+
 impl Store {
     /// The newest meeting about all spaces whose names start with `prefix`.
     pub(crate) fn last_meeting(&self, prefix: &str) -> Result<Option<Meeting>, Error> {

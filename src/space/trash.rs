@@ -23,6 +23,8 @@ use crate::causal::{ReplicaId, Seq};
 use crate::codec::{Kind, Prefix, place};
 use crate::error::Error;
 use crate::storage::{Order, Table};
+#[cfg(feature = "sim")]
+pub(super) use rows::respelled;
 use rows::{Entry, choose, entries, entry_key, prune};
 pub(super) use rows::{Head, Taker, Trashing, check_row, count};
 

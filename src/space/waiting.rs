@@ -85,6 +85,10 @@ impl<'r> Waiting<'r> {
     pub(super) fn put(&self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
         let mut key = prefix(space);
         put_dot(&mut key, self.dot);
+        rows.put(Table::Meta, &key, &self.to_row())
+    }
+
+    fn to_row(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(DOT_BYTES + 4 + self.place.len() + self.value.len());
         row.push(u8::from(self.stand_in.is_some()));
         if let Some(dot) = self.stand_in {
@@ -92,7 +96,7 @@ impl<'r> Waiting<'r> {
         }
         row.put_bytes(self.place);
         row.extend_from_slice(self.value);
-        rows.put(Table::Meta, &key, &row)
+        row
     }
 }
 
@@ -102,6 +106,18 @@ pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError
         let waiting = Waiting::read(key, row)?;
         Place::check(waiting.place)?;
         split_item_value(waiting.value).map(drop)
+    };
+    key.starts_with(WAITING_KEY).then(read)
+}
+
+/// What such a row says, written again; `None` where its key is another one's.
+#[cfg(feature = "sim")]
+pub(super) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
+    let read = || {
+        let waiting = Waiting::read(key, row)?;
+        Place::check(waiting.place)?;
+        let (past, payload) = split_item_value(waiting.value)?;
+        Ok(Waiting { value: &item_value(&past, payload), ..waiting }.to_row())
     };
     key.starts_with(WAITING_KEY).then(read)
 }

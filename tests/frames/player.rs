@@ -1,15 +1,17 @@
 //! A player of one side of a session whose frames are any bytes at all; shared by the tests
 //! and the fuzz target.
 //!
-//! The first byte says whether the store with some data that they are played against accepts the
-//! session, where it is even, or connects. The others are split into frames: two bytes of length,
-//! lowest first, then so many, or what is left. Each is given the number that is due. Whatever they
-//! are:
+//! The first byte says what they are played against. Its lowest bit is 0 where a store with some
+//! data accepts the session, and 1 where it connects; the next is 1 where that store has so many
+//! spaces that it compares them with those of whoever it connects to. What follows is split into
+//! frames: two bytes of length, lowest first, then so many, or what is left. Each is given
+//! the number that is due, and they are fed to that session. Whatever they are:
 //!
 //! - the store is sound afterwards, rows against rows and digest against rows;
-//! - unless the frames were a delta to its end, or claims, it is as it was;
+//! - unless the frames were a delta to its end, or claims, it is as it was, each of its spaces;
 //! - and then an honest peer becomes equal with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,16 +19,7 @@ use rejoin::causal::VersionVector;
 use rejoin::codec::Put;
 use rejoin::digest::RootHash;
 use rejoin::session::{Report, Scope, Session};
-use rejoin::{Options, Space, Store};
-
-/// The nonces of the side that connects, and of the one that accepts.
-const NONCES: [[u8; 16]; 2] = [[1; 16], [2; 16]];
-/// Which side of a session the store is that is played against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Accepts = 0,
-    Connects = 1,
-}
+use rejoin::{Error, Options, Space, Store};
 
 /// Longer input tells nothing new.
 const INPUT_BYTES: usize = 1 << 20;
@@ -46,44 +39,95 @@ pub(crate) fn options(name: u8) -> Options {
     Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy))
 }
 
-/// The space that most of it is about.
+/// The space that all of it is about.
 pub(crate) fn main_of(store: &Store) -> Space {
     store.space("main").expect("memory does not fail")
 }
 
-/// Another, of which there is less.
-pub(crate) fn list_of(store: &Store) -> Space {
-    store.space("list").expect("memory does not fail")
+/// What is played against, as the first byte tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Against {
+    /// Whether the victim connects, or else accepts.
+    pub(crate) connects: bool,
+    /// Whether it has many spaces.
+    pub(crate) many: bool,
 }
 
-/// The store that is played against: some of each type, and some removed.
+impl Against {
+    fn of(byte: u8) -> Self {
+        Self { connects: byte & 1 != 0, many: byte & 2 != 0 }
+    }
+
+    fn byte(self) -> u8 {
+        u8::from(self.connects) | u8::from(self.many) << 1
+    }
+
+    /// A new victim.
+    pub(crate) fn victim(self) -> Store {
+        let store = victim();
+        if self.many {
+            add_spaces(&store, MANY);
+        }
+        store
+    }
+
+    /// A session of the victim's.
+    pub(crate) fn session(self, victim: &Store) -> Result<Session, Error> {
+        if self.connects { connect(victim) } else { Ok(accept(victim)) }
+    }
+
+    /// And one of its peer's.
+    pub(crate) fn session_of_peer(self, peer: &Store) -> Result<Session, Error> {
+        Self { connects: !self.connects, ..self }.session(peer)
+    }
+}
+
+/// More spaces than are opened one by one.
+const MANY: usize = 20;
+
+/// The store that is played against: some of each type, and some removed; and two more spaces.
 pub(crate) fn victim() -> Store {
     let store = store(1);
-    fill(&main_of(&store)).expect("memory does not fail");
-    list_of(&store).put("first", "one", None).expect("memory does not fail");
+    fill_spaces(&store);
     store
 }
 
-/// Some of each type, in few commits: fuzzers make it anew each time.
+/// All that the victim holds.
+pub(crate) fn fill_spaces(store: &Store) {
+    fill(&main_of(store)).expect("memory does not fail");
+    for name in ["beside", "beyond"] {
+        let space = store.space(name).expect("memory does not fail");
+        space.set::<u32>("cart").add(&1).expect("memory does not fail");
+    }
+}
+
+/// So many spaces more, with little in each.
+pub(crate) fn add_spaces(store: &Store, count: usize) {
+    for n in 0..count {
+        let space = store.space(&format!("list {n}")).expect("memory does not fail");
+        space.counter("n").add(1).expect("memory does not fail");
+    }
+}
+
+/// Some of each type.
 pub(crate) fn fill(space: &Space) -> Result<(), rejoin::Error> {
-    space.write(|tx| {
-        let cart = tx.set::<u32>("cart");
-        (0..40_u32).try_for_each(|n| cart.add(&n))?;
-        tx.register("title").set(&"Groceries")?;
-        tx.mv_register("note").set(&"ring")?;
-        tx.put("raw", b"\0\x01\xff", None)
-    })?;
-    space.write(|tx| {
-        let cart = tx.set::<u32>("cart");
-        (0..20_u32).try_for_each(|n| cart.remove(&(2 * n)).map(drop))?;
-        tx.counter("guests").add(4)?;
-        tx.flag("open").enable()?;
-        tx.dw_flag("shut").disable()?;
-        tx.rw_set::<u32>("banned").remove(&7).map(drop)?;
-        tx.map::<String>("prices").register(&"milk".to_owned())?.set(&120_u32)?;
-        tx.map::<String>("prices").counter(&"egg".to_owned())?.add(-3)?;
-        tx.delete("raw").map(drop)
-    })
+    for n in 0..40_u32 {
+        space.set::<u32>("cart").add(&n)?;
+    }
+    for n in 0..20_u32 {
+        space.set::<u32>("cart").remove(&(2 * n))?;
+    }
+    space.register("title").set(&"Groceries")?;
+    space.mv_register("note").set(&"ring")?;
+    space.counter("guests").add(4)?;
+    space.flag("open").enable()?;
+    space.dw_flag("shut").disable()?;
+    space.rw_set::<u32>("banned").remove(&7)?;
+    space.put("raw", b"\0\x01\xff", None)?;
+    space.map::<String>("prices").register(&"milk".to_owned())?.set(&120_u32)?;
+    space.map::<String>("prices").counter(&"egg".to_owned())?.add(-3)?;
+    space.delete("raw")?;
+    Ok(())
 }
 
 /// A peer of the victim's that has written on its own.
@@ -98,19 +142,7 @@ pub(crate) fn honest(name: u8) -> Store {
         space.map::<String>("prices").register(&"milk".to_owned())?.set(&130_u32)
     };
     write().expect("memory does not fail");
-    list_of(&store).put("second", "two", None).expect("memory does not fail");
     store
-}
-
-/// A replica that has seen all of a store's and lacks some of it without a record.
-pub(crate) fn forgetful(name: u8, of: &Store, removes: &[u32]) -> Result<Store, rejoin::Error> {
-    let mut options = options(name);
-    options.removal_log_bytes = 0;
-    let store = Store::in_memory_with(options);
-    meet(&store, of)?;
-    let cart = main_of(&store).set::<u32>("cart");
-    removes.iter().try_for_each(|n| cart.remove(n).map(drop))?;
-    Ok(store)
 }
 
 /// A peer that has written nothing, under a name that these bytes cannot foresee.
@@ -122,13 +154,8 @@ fn newcomer(bytes: &[u8]) -> Store {
     Store::in_memory_with(Options::with(Arc::new(|| 1_700_000_000_000), Arc::new(entropy)))
 }
 
-/// Which side the store is, and the frames in these bytes.
-pub(crate) fn split(bytes: &[u8]) -> (Side, Vec<&[u8]>) {
-    let (side, mut bytes) = match bytes {
-        [] => (Side::Accepts, bytes),
-        [side, rest @ ..] if side % 2 == 0 => (Side::Accepts, rest),
-        [_, rest @ ..] => (Side::Connects, rest),
-    };
+/// The frames in these bytes.
+fn split(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     while let [low, high, rest @ ..] = bytes {
         let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
@@ -136,12 +163,18 @@ pub(crate) fn split(bytes: &[u8]) -> (Side, Vec<&[u8]>) {
         frames.push(frame);
         bytes = after;
     }
-    (side, frames)
+    frames
 }
 
-/// The bytes of these frames, for a store that is this side.
-pub(crate) fn join(side: Side, frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = vec![side as u8];
+/// What these bytes are played against, and their frames.
+pub(crate) fn parts(bytes: &[u8]) -> (Against, Vec<&[u8]>) {
+    let (first, frames) = bytes.split_first().unwrap_or((&0, &[]));
+    (Against::of(*first), split(frames))
+}
+
+/// The bytes of a session against this, in which these frames come.
+pub(crate) fn join(against: Against, frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = vec![against.byte()];
     for frame in frames {
         let length = u16::try_from(frame.len()).expect("frames of tests are short");
         bytes.extend_from_slice(&length.to_le_bytes());
@@ -150,28 +183,51 @@ pub(crate) fn join(side: Side, frames: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
+/// How a store stands: of each space that holds anything its vector, its root and its items.
+fn standing(store: &Store) -> Result<BTreeMap<String, Stand>, Error> {
+    let mut all = BTreeMap::new();
+    for name in store.spaces("")? {
+        let space = store.space(&name)?;
+        let stand = (space.vector()?, space.root()?, space.status()?.items);
+        if !stand.0.is_empty() {
+            all.insert(name, stand);
+        }
+    }
+    Ok(all)
+}
+
+type Stand = (VersionVector, RootHash, u64);
+
+/// Whether two stores hold the same, in all their spaces.
+fn are_equal(a: &Store, b: &Store) -> bool {
+    let roots = |store: &Store| -> Result<Vec<_>, Error> {
+        Ok(standing(store)?.into_iter().map(|(name, stand)| (name, stand.1)).collect())
+    };
+    roots(a).expect("memory does not fail") == roots(b).expect("memory does not fail")
+}
+
+/// The frames that a session wants to send now.
+fn drain(session: &mut Session, now_ms: u64) {
+    while session.poll_frame(now_ms).is_ok_and(|frame| frame.is_some()) {}
+}
+
 /// Plays these bytes against a store. Panics where it is not as it must be afterwards.
 pub(crate) fn play(bytes: &[u8]) -> Report {
     let bytes = bytes.get(..INPUT_BYTES).unwrap_or(bytes);
-    let store = victim();
+    let (against, frames) = parts(bytes);
+    let store = against.victim();
     let before = standing(&store).expect("memory does not fail");
 
-    let (side, frames) = split(bytes);
-    let mut session = match side {
-        Side::Accepts => Session::accept(&store, NONCES[1]),
-        Side::Connects => {
-            Session::connect(&store, Scope::All, NONCES[0]).expect("memory does not fail")
-        }
-    };
+    let mut session = against.session(&store).expect("memory does not fail");
     let mut now_ms = 0;
-    while session.poll_frame(now_ms).is_ok_and(|frame| frame.is_some()) {}
+    drain(&mut session, now_ms); // whoever connects speaks first
     for frame in frames {
         now_ms += 1000;
         let mut numbered = Vec::with_capacity(frame.len() + 10);
         numbered.put_varint(session.report().frames_received);
         numbered.extend_from_slice(frame);
         let taken = session.handle_frame(now_ms, &numbered);
-        while session.poll_frame(now_ms).is_ok_and(|frame| frame.is_some()) {}
+        drain(&mut session, now_ms);
         if taken.is_err() || session.is_over() {
             break;
         }
@@ -186,7 +242,9 @@ pub(crate) fn play(bytes: &[u8]) -> Report {
     let found = store.check().expect("memory does not fail");
     assert!(found.is_sound(), "{found:?}");
     let after = standing(&store).expect("memory does not fail");
-    let vectors = |of: &Standings| of.each_ref().map(|(vector, ..)| vector.clone());
+    let vectors = |all: &BTreeMap<String, Stand>| -> Vec<_> {
+        all.iter().map(|(name, stand)| (name.clone(), stand.0.clone())).collect()
+    };
     if vectors(&after) == vectors(&before) {
         if report.repaired == 0 {
             assert_eq!(after, before, "changed, although nothing was committed: {report:?}");
@@ -196,17 +254,17 @@ pub(crate) fn play(bytes: &[u8]) -> Report {
         let met = meet(&peer, &store);
         let met = met.expect("an honest peer is not refused");
         assert!(met.converged(), "{met:?}");
-        assert_eq!(standing(&peer).ok(), standing(&store).ok());
+        assert!(are_equal(&peer, &store));
     } else {
-        // A delta came to its end, or a name gave way. Whoever wrote it may have lied about
-        // anybody's events, so an honest peer may find itself refused, or two contents under one
-        // dot; but nothing breaks, and one who was not lied about becomes equal.
+        // A delta came to its end. Whoever wrote it may have lied about anybody's events, so
+        // an honest peer may find itself refused, or two contents under one dot; but nothing
+        // breaks, and one who was not lied about becomes equal.
         let _ = meet(&honest(9), &store);
         let newcomer = newcomer(bytes);
         match meet(&newcomer, &store) {
             Ok(met) => {
                 assert!(met.converged(), "{met:?}");
-                assert_eq!(standing(&newcomer).ok(), standing(&store).ok());
+                assert!(are_equal(&newcomer, &store));
             }
             Err(error) => panic!("one who wrote nothing is refused: {error}"),
         }
@@ -216,43 +274,43 @@ pub(crate) fn play(bytes: &[u8]) -> Report {
     report
 }
 
-/// Vector, root and items of each space.
-type Standings = [(VersionVector, RootHash, u64); 2];
+fn connect(store: &Store) -> Result<Session, Error> {
+    Session::connect(store, Scope::All, [1; 16])
+}
 
-fn standing(store: &Store) -> Result<Standings, rejoin::Error> {
-    let of = |space: Space| -> Result<_, rejoin::Error> {
-        Ok((space.vector()?, space.root()?, space.status()?.items))
-    };
-    Ok([of(main_of(store))?, of(list_of(store))?])
+fn accept(store: &Store) -> Session {
+    Session::accept(store, [2; 16])
 }
 
 /// One session between two stores; what the side that connects says of it.
-pub(crate) fn meet(a: &Store, b: &Store) -> Result<Report, rejoin::Error> {
-    Ok(record(a, b)?.0)
+pub(crate) fn meet(a: &Store, b: &Store) -> Result<Report, Error> {
+    let [connecting, _] = record(connect(a)?, accept(b))?;
+    Ok(connecting.report)
 }
 
-/// The frames of one side, without their numbers.
-type Frames = Vec<Vec<u8>>;
+/// What one side says of a session, and the frames that it sent, without their numbers.
+pub(crate) struct Told {
+    pub(crate) report: Report,
+    pub(crate) frames: Vec<Vec<u8>>,
+}
 
-/// One session, and what each side sent in it.
-pub(crate) fn record(a: &Store, b: &Store) -> Result<(Report, [Frames; 2]), rejoin::Error> {
-    let [one, other] = NONCES;
-    let mut left = Session::connect(a, Scope::All, one)?;
-    let mut right = Session::accept(b, other);
-    let (mut now_ms, mut sent) = (0, [Vec::new(), Vec::new()]);
-    let bare = |frame: &[u8]| {
+/// One session: of the side that connects, and of the other.
+pub(crate) fn record(mut left: Session, mut right: Session) -> Result<[Told; 2], Error> {
+    let mut sent = [Vec::new(), Vec::new()];
+    let without_number = |frame: &[u8]| {
         let number = frame.iter().take_while(|byte| **byte >= 0x80).count() + 1;
         frame.get(number..).unwrap_or_default().to_vec()
     };
+    let mut now_ms = 0;
     while !(left.is_over() && right.is_over()) {
         let mut quiet = true;
         while let Some(frame) = left.poll_frame(now_ms)? {
-            sent[0].push(bare(&frame));
+            sent[0].push(without_number(&frame));
             right.handle_frame(now_ms, &frame)?;
             quiet = false;
         }
         while let Some(frame) = right.poll_frame(now_ms)? {
-            sent[1].push(bare(&frame));
+            sent[1].push(without_number(&frame));
             left.handle_frame(now_ms, &frame)?;
             quiet = false;
         }
@@ -266,5 +324,7 @@ pub(crate) fn record(a: &Store, b: &Store) -> Result<(Report, [Frames; 2]), rejo
             right.handle_timeout(now_ms)?;
         }
     }
-    Ok((left.report().clone(), sent))
+    let [from_left, from_right] = sent;
+    let told = |session: &Session, frames| Told { report: session.report().clone(), frames };
+    Ok([told(&left, from_left), told(&right, from_right)])
 }

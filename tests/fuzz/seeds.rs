@@ -1,5 +1,6 @@
 //! What the fuzzer begins with: golden bytes, and a little of each kind made here.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -7,7 +8,7 @@ use rejoin::causal::{Dot, ReplicaId, Seq, VersionVector};
 use rejoin::codec::Put;
 use rejoin::storage::Table;
 
-use crate::targets;
+use crate::targets::{self, Row};
 
 /// A name and its bytes.
 type Seed = (String, Vec<u8>);
@@ -50,26 +51,35 @@ fn with_and_without_sum((name, bytes): Seed) -> [Seed; 2] {
     [(format!("{name}_without_sum"), without), (name, bytes)]
 }
 
-/// Some rows of each table, but for large ones, and one that is wrong.
+/// What a row is of: its table, and the region where a table has several.
+pub(crate) fn kind((table, key, _): &Row) -> String {
+    let table = match table {
+        Table::Meta => {
+            let name = key.split(|byte| *byte == b'/').next().unwrap_or_default();
+            return format!("meta_{}", String::from_utf8_lossy(name));
+        }
+        Table::Vectors | Table::Digest | Table::Bases | Table::Trash => {
+            return format!("{table:?}_{}", key[4]).to_lowercase();
+        }
+        table => format!("{table:?}"),
+    };
+    table.to_lowercase()
+}
+
+/// The first row of each kind, as it is; and one that pretends to be the last there can be.
 fn rows() -> Vec<Seed> {
-    let rows = targets::tables();
-    let seed = |n: usize, value: &[u8]| [&(n as u16).to_le_bytes(), value].concat();
-    let mut seeds = Vec::new();
-    for table in Table::ALL {
-        let of = rows.iter().enumerate().filter(|(_, row)| row.0 == table && row.2.len() < 1000);
-        let of: Vec<_> = of.collect();
-        let wanted = [("first", 0), ("middle", of.len() / 2), ("last", of.len().saturating_sub(1))];
-        for (which, at) in wanted {
-            let Some((n, row)) = of.get(at) else { continue };
-            seeds.push((format!("{table:?}_{which}").to_lowercase(), seed(*n, &row.2)));
+    let (mut seeds, mut known) = (Vec::new(), BTreeSet::new());
+    for (n, row) in targets::rows().iter().enumerate() {
+        let with = |value: &[u8]| [&(n as u16).to_le_bytes(), value].concat();
+        if known.insert(kind(row)) {
+            seeds.push((kind(row), with(&row.2)));
+        }
+        let own = [0, 0, 0, 0, 0].into_iter().chain([1; 16]);
+        if row.0 == Table::Vectors && own.eq(row.1.iter().copied()) {
+            let value = [[0xff; 8].as_slice(), &row.2[8..]].concat();
+            seeds.push(("own_vector_at_its_end".to_owned(), with(&value)));
         }
     }
-    // What this replica has seen of itself is the last that there can be.
-    let own = [&[0][..], &[1; 16]].concat();
-    let is_own = |row: &targets::Row| row.0 == Table::Vectors && row.1.ends_with(&own);
-    let at = rows.iter().position(is_own).expect("it wrote");
-    let value = [u64::MAX.to_be_bytes(), [9; 8]].concat();
-    seeds.push(("own_vector_at_its_end".to_owned(), seed(at, &value)));
     seeds
 }
 
@@ -126,6 +136,34 @@ fn lines() -> Vec<Seed> {
     ]
     .map(|(name, line)| (name.to_owned(), line.as_bytes().to_vec()))
     .into()
+}
+
+/// Long rows: as many entries as there may be, each as short as can be, in tables that hold lists;
+/// and bytes that are no text, where text stands.
+pub(crate) fn costly_rows() -> Vec<(&'static str, Vec<u8>)> {
+    let vector = |entries: u32, tag: &[u8]| {
+        let mut out = Vec::new();
+        out.put_varint(entries.into());
+        (0..entries).for_each(|n| out.extend([id(n).as_slice(), &[1], tag].concat()));
+        out
+    };
+    let past = vector(4_000, &[]);
+    let place = b"\x08k\0\0\x05e\0\0\0";
+    let long = vec![0xff; 1 << 20];
+    vec![
+        ("bases_0", vector(40_000, &[1; 8])),
+        ("bases_0", vector(100_000, &[1; 8])),
+        ("items", past.clone()),
+        ("trash_1", [&[1], [1; 23].as_slice(), &[1; 17], place, &past].concat()),
+        ("trash_1", [&[1], [1; 23].as_slice(), &[1; 17], place, &past, &long].concat()),
+        ("trash_2", [[0, 0, 0, 0, 24].as_slice(), &[1; 48]].concat()),
+        ("meta_salvaged", [&[0], place.as_slice(), &past, &long].concat()),
+        ("meta_met", [[1, 1].as_slice(), &long].concat()),
+        ("meta_names", long.clone()),
+        ("touched", long.clone()),
+        ("vectors_0", long.clone()),
+        ("spaces", long),
+    ]
 }
 
 /// Frames of one message with as many entries as have room, each as short as can be.
@@ -233,6 +271,25 @@ pub(crate) fn full_frames() -> Vec<(&'static str, Vec<u8>)> {
                 out.put_varint(20_000);
                 (0..20_000).for_each(|n| {
                     out.extend([id(n).as_slice(), &[1, 1, 1], &[5; 8]].concat());
+                });
+            }),
+        ),
+        (
+            "contents of full blocks",
+            made(&|out| {
+                out.extend([20, 0, 64]);
+                (0..64).for_each(|n| {
+                    out.extend([id(n).as_slice(), &[0, 0x80, 2]].concat());
+                    (0..=255).for_each(|low| out.extend([[low].as_slice(), &[5; 16]].concat()));
+                });
+            }),
+        ),
+        (
+            "contents of a dot each",
+            made(&|out| {
+                out.extend([20, 0, 64]);
+                (0..64).for_each(|n| {
+                    out.extend([id(n).as_slice(), &[0, 1, 1], &[5; 16]].concat());
                 });
             }),
         ),

@@ -8,9 +8,9 @@ use std::sync::OnceLock;
 use allocation_counter::measure;
 use rejoin::causal::{Dot, Seq, VersionVector};
 use rejoin::codec::{Cursor, DecodeError, Put, limits};
-use rejoin::session::{Scope, Session};
 use rejoin::sim::decoders;
-use rejoin::space::{Keys, ReadContext};
+use rejoin::sim::hostile::{Lie, tell};
+use rejoin::space::{Keys, ReadContext, Replacing};
 use rejoin::storage::{Durability, KeyRange, MemoryStorage, Order, Storage, Table, Verdict};
 use rejoin::{Error, Options, Store, UsageError};
 
@@ -73,25 +73,72 @@ pub(crate) fn frame(bytes: &[u8]) {
 /// Table, key and value.
 pub(crate) type Row = (Table, Vec<u8>, Vec<u8>);
 
-/// A store that holds a mass removal back.
-fn row_options() -> Options {
+/// A store with rows of every kind that peers make: of each type, in the trash, held back,
+/// staged, of meetings and of names used up.
+fn write_all_kinds(storage: &MemoryStorage) -> Result<(), Error> {
     let mut options = player::options(1);
-    options.brake_items = 3;
-    options
+    (options.brake_items, options.brake_percent) = (4, 1);
+    let store = Store::on(Box::new(storage.clone()), options)?;
+    let space = main_of(&store);
+    player::fill(&space)?;
+    space.put("note", "one", None)?;
+    player::meet(&player::honest(9), &store)?;
+    let gone = store.space("gone")?;
+    gone.put("key", "value", None)?;
+    store.drop_space("gone")?;
+
+    // A peer that keeps no record of what it removes: what it claims goes to the trash, one with
+    // a past among it; and then more is claimed than is believed.
+    let mut options = player::options(10);
+    options.removal_log_bytes = 0;
+    let peer = Store::in_memory_with(options);
+    player::meet(&peer, &store)?;
+    let there = main_of(&peer);
+    there.put("note", "two", Replacing::Nothing)?;
+    let both = there.get("note")?;
+    there.put("note", "three", both.context())?;
+    player::meet(&peer, &store)?;
+    there.delete("note")?;
+    there.set::<u32>("cart").remove(&1)?;
+    player::meet(&peer, &store)?;
+    for n in (3..20).step_by(2) {
+        there.set::<u32>("cart").remove(&n)?;
+    }
+    player::meet(&peer, &store)?;
+
+    // Half of a delta; and then what nobody else has seen, in a block that waits to be hashed.
+    tell(&store, "main", Lie::SlowBytes, 1)?;
+    space.root()?;
+    space.set::<u32>("cart").remove(&21)?;
+    space.delete("prices").map(drop)
 }
 
-/// The rows of a store with some of each type, in the trash, held back and staged, copied for each
-/// input.
-pub(crate) fn tables() -> Vec<Row> {
+/// Rows that such a store has none of, spelled by hand: something salvaged (0, the place with its
+/// length, the item), a meeting (commit, count, prefix), up to where leaves are right, and a space
+/// that is being dropped.
+fn made_by_hand(rows: &[Row]) -> Vec<Row> {
+    let Some((_, key, item)) = rows.iter().find(|(table, ..)| *table == Table::Items) else {
+        return Vec::new();
+    };
+    let (space, rest) = key.split_at(4);
+    let (place, _) = rest.split_at(rest.len() - 24);
+    let salvaged = [b"salvaged/".as_slice(), space, &[99; 16], &[0, 0, 0, 0, 0, 0, 0, 1]].concat();
+    let met = [b"met/".as_slice(), &[9; 16], &[3; 16]].concat();
+    let made = [
+        (salvaged, [&[0, place.len() as u8], place, item].concat()),
+        (met, b"\x05\x01ma".to_vec()),
+        (b"leaves".to_vec(), 1_u64.to_be_bytes().to_vec()),
+        (b"dropped/\0\0\0\x09".to_vec(), Vec::new()),
+    ];
+    made.into_iter().map(|(key, value)| (Table::Meta, key, value)).collect()
+}
+
+/// The rows of that store, which [`row`] chooses from; copied for each input.
+pub(crate) fn rows() -> Vec<Row> {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     let make = || {
         let storage = MemoryStorage::new(player::victim().replica());
-        let store = Store::on(Box::new(storage.clone()), row_options()).expect("memory");
-        lead(&store).expect("memory does not fail, and all are honest");
-        let status = main_of(&store).status().expect("memory does not fail");
-        let (staged, held) = (status.staged, status.held.len());
-        assert!(status.trash_items > 0 && staged > 0 && held > 0, "{status:?}");
-        drop(store);
+        write_all_kinds(&storage).expect("memory does not fail, and no peer is refused");
         let mut rows = Vec::new();
         for table in Table::ALL {
             let all = KeyRange { from: &[], to: None };
@@ -102,46 +149,22 @@ pub(crate) fn tables() -> Vec<Row> {
             let read = storage.read().expect("memory does not fail");
             read.scan(table, all, Order::Ascending, &mut keep).expect("memory does not fail");
         }
+        rows.extend(made_by_hand(&rows));
         rows
     };
     ROWS.get_or_init(make).clone()
 }
 
-/// What brings rows of every kind into a store.
-fn lead(store: &Store) -> Result<(), Error> {
-    player::fill(&main_of(store))?;
-    player::meet(&player::honest(9), store)?;
-    // One item goes to the trash; so many more are not believed.
-    player::meet(&player::forgetful(10, store, &[1])?, store)?;
-    let more: Vec<u32> = (3..36).step_by(2).collect();
-    player::meet(&player::forgetful(11, store, &more)?, store)?;
-    store.space("gone")?.put("key", "value", None)?;
-    store.drop_space("gone")?;
-    // Half of a delta.
-    let large = player::store(12);
-    for key in ["first", "second", "third"] {
-        main_of(&large).put(key, vec![0; 200_000], None)?;
-    }
-    let mut left = Session::connect(&large, Scope::All, [1; 16])?;
-    let mut right = Session::accept(store, [2; 16]);
-    while main_of(store).status()?.staged == 0 {
-        while let Some(frame) = right.poll_frame(0)? {
-            left.handle_frame(0, &frame)?;
-        }
-        if let Some(frame) = left.poll_frame(0)? {
-            right.handle_frame(0, &frame)?;
-        }
-    }
-    left.close();
-    right.close();
-    Ok(())
+/// Reads the value of a row; and the memory that it took.
+pub(crate) fn read_row((table, key, value): &Row) -> (Result<Vec<u8>, DecodeError>, u64) {
+    measured(|| decoders::row(*table, key, value))
 }
 
 /// A row: two bytes choose which, the rest is its value now. By itself it is refused or has
 /// one spelling; in a store, whatever is done with that ends, with an error or without.
 pub(crate) fn row(bytes: &[u8]) {
     let [low, high, value @ ..] = bytes else { return };
-    let mut rows = tables();
+    let mut rows = rows();
     let number = usize::from(u16::from_le_bytes([*low, *high])) % rows.len();
     let (table, key, kept) = &mut rows[number];
     let again = within(value.len(), || decoders::row(*table, key, value));
@@ -157,7 +180,7 @@ pub(crate) fn row(bytes: &[u8]) {
         Ok(Verdict::Commit)
     };
     storage.write(Durability::Immediate, &mut { put_all }).expect("memory does not fail");
-    let Ok(store) = Store::on(Box::new(storage), row_options()) else { return };
+    let Ok(store) = Store::on(Box::new(storage), player::options(1)) else { return };
     use_store(&store);
     let _ = player::meet(&player::honest(8), &store);
     let _ = store.check();
@@ -171,7 +194,9 @@ fn use_store(store: &Store) {
     let _ = space.snapshot().and_then(|snapshot| {
         snapshot.for_each_item(Keys::all(), |_| core::ops::ControlFlow::Continue(()))
     });
-    let _ = (space.status(), space.root(), space.get("raw"));
+    let _ = (space.status(), space.root(), space.get("raw"), space.held(), space.waiting());
+    let _ = space.trash().for_each(0, |_| core::ops::ControlFlow::Continue(()));
+    let _ = space.trash().restore(|_| true);
     let _ = space.counter("guests").add(1);
     let _ = space.set::<u32>("cart").remove(&1);
 }

@@ -55,10 +55,14 @@ impl Head {
         cursor.finish().map(|()| head)
     }
 
-    fn write(self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+    fn to_row(self) -> Vec<u8> {
         let mut row = Vec::with_capacity(30);
         [self.count, self.bytes, self.next].into_iter().for_each(|n| row.put_varint(n));
-        rows.put(Table::Trash, &Self::key(space), &row)
+        row
+    }
+
+    fn write(self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+        rows.put(Table::Trash, &Self::key(space), &self.to_row())
     }
 
     fn less(&mut self, key: &[u8], value_bytes: usize) {
@@ -98,6 +102,22 @@ pub(in crate::space) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), D
             place::Place::check(entry.place)?;
             split_item_value(entry.value).map(drop)
         })),
+        _ => None,
+    }
+}
+
+/// What a row says, written again; `None` where its region is not one of these.
+#[cfg(feature = "sim")]
+pub(in crate::space) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
+    let entry = || {
+        let entry = Entry::read(key, row)?;
+        place::Place::check(entry.place)?;
+        let (past, payload) = split_item_value(entry.value)?;
+        Ok(Entry { value: &item_value(&past, payload), ..entry }.to_row())
+    };
+    match key.get(SPACE_BYTES) {
+        Some(&HEAD) => Some(Head::of_row(row).map(Head::to_row)),
+        Some(&ENTRIES) => Some(entry()),
         _ => None,
     }
 }
