@@ -19,6 +19,7 @@ use crate::causal::ReplicaId;
 #[cfg(test)]
 mod cuts;
 #[cfg(any(test, feature = "sim"))]
+#[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "worlds use more of it than tests"))]
 pub(crate) mod device;
 #[cfg(test)]
 mod faults;
