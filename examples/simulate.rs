@@ -9,7 +9,8 @@
 //! Prints how many worlds there were a second, what was done to them, and how many years
 //! passed in them. Where one fails, it prints its seed and a short story of what happened, and
 //! exits with 1. `--seed` tells the story of one world. `--threads N` takes other than all
-//! cores; `--json` prints numbers for machines.
+//! cores; `--json` prints numbers for machines. Built with `--cfg rejoin_faults` it breaks the
+//! rule that `REJOIN_FAULT` names, to see what is said of a world that fails.
 #![allow(clippy::unwrap_used, reason = "a thread that panics should stop the others")]
 
 use std::io::{IsTerminal, Write};
@@ -59,7 +60,23 @@ fn args() -> Result<Args, String> {
     Ok(args)
 }
 
+/// The rule to break, which each thread chooses for itself.
+#[cfg(rejoin_faults)]
+fn fault() -> Result<Option<rejoin::faults::Fault>, String> {
+    let Ok(name) = std::env::var("REJOIN_FAULT") else { return Ok(None) };
+    let fault = rejoin::faults::Fault::ALL.iter().find(|fault| format!("{fault:?}") == name);
+    fault.copied().map(Some).ok_or_else(|| format!("{name:?} is no rule that can be broken"))
+}
+
 fn main() -> ExitCode {
+    #[cfg(rejoin_faults)]
+    match fault() {
+        Ok(fault) => rejoin::faults::choose(fault),
+        Err(wrong) => {
+            eprintln!("{wrong}");
+            return ExitCode::from(2);
+        }
+    }
     let args = match args() {
         Ok(args) => args,
         Err(wrong) => {
@@ -87,6 +104,8 @@ fn run_all(args: &Args) -> (Stats, Option<u64>) {
     let (next, over) = (AtomicU64::new(args.seeds.start), AtomicBool::new(false));
     let sum = Mutex::new((Stats::default(), None));
     let work = || {
+        #[cfg(rejoin_faults)]
+        rejoin::faults::choose(fault().unwrap_or_default());
         while !over.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= args.seeds.end {

@@ -60,7 +60,9 @@
 //! stands in the simulated disk, which has no identity file: `DotReusedAfterRestore`; its twin for
 //! files is `CopiedFileKeepsItsName`.) The worlds must notice every one, and a story of its own
 //! each of three that worlds show rarely or not at all: `RUSTFLAGS="--cfg rejoin_faults" cargo test --release
-//! --features sim --test faults -- --nocapture` prints after how many they do.
+//! --features sim --test faults -- --nocapture` prints after how many they do. To see what is said
+//! of a world that fails: `REJOIN_FAULT=NoRepair RUSTFLAGS="--cfg rejoin_faults" cargo run --release
+//! --features sim --example simulate`.
 //!
 //! # How fast
 //! On average a world has 5 replicas, 206 events, 32 sessions and 14 damages; it takes 8 ms of
