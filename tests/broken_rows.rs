@@ -399,3 +399,47 @@ fn a_row_that_is_gone_deletes_nothing_elsewhere() {
         }
     }
 }
+
+/// A number as great as there can be, in place of each byte of rows that count, and the touch of a
+/// space: nothing adds to it.
+#[test]
+fn a_number_at_its_end_is_a_broken_row() {
+    let world = World::new();
+    let last = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
+    let counts = |(table, key, _): &Row| match table {
+        Table::States | Table::Trash => true,
+        Table::Meta => key.starts_with(b"names/"),
+        _ => false,
+    };
+    let mut tables = BTreeSet::new();
+    for (n, row) in world.here.iter().enumerate().filter(|(_, row)| counts(row)) {
+        tables.insert(format!("{:?}", row.0));
+        for at in 0..row.2.len().min(40) {
+            let mut rows = world.here.clone();
+            rows[n].2.splice(at..=at, last);
+            world.with(rows); // in most places it is no number
+        }
+    }
+    assert_eq!(tables.len(), 3, "{tables:?}");
+    let touched = world.here.iter().rposition(|row| row.0 == Table::Touched).unwrap();
+    let mut rows = world.here.clone();
+    rows[touched].1 = vec![0xff; 8];
+    assert!(world.with(rows).iter().any(|by| by == "check"));
+    // A meeting with somebody about all spaces: the commit, and which meeting it was.
+    let met = |count: &[u8]| {
+        let key = [b"met/".as_slice(), &[9; 16], &[3; 16]].concat();
+        let row = (Table::Meta, key, [&[1], count].concat());
+        world.with(world.here.iter().chain([&row]).cloned().collect())
+    };
+    assert!(met(&[1]).is_empty());
+    assert!(met(&last).iter().any(|by| by == "check"));
+}
+
+/// What is no text names no space.
+#[test]
+fn a_space_whose_name_is_no_text_is_found_by_a_check() {
+    let world = World::new();
+    let row = (Table::Spaces, b"ma\xff".to_vec(), vec![0, 0, 0, 9]);
+    let noticed = world.with(world.here.iter().chain([&row]).cloned().collect());
+    assert!(noticed.iter().any(|by| by == "check"), "{noticed:?}");
+}

@@ -7,6 +7,7 @@
 //! order or bytes left over are errors.
 
 use super::error::{DecodeError, Problem};
+use super::limits;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 
 /// Appends flat values to a buffer.
@@ -167,6 +168,19 @@ impl<'a> Cursor<'a> {
             }
         }
         Err(self.wrong(Problem::Truncated))
+    }
+
+    /// A varint that a store counts with: at most [`limits::TALLY`].
+    ///
+    /// # Errors
+    /// It is no varint, or beyond that.
+    pub fn tally(&mut self) -> Result<u64, DecodeError> {
+        let here = self.clone();
+        let found = self.varint()?;
+        match found > limits::TALLY {
+            true => Err(here.wrong(Problem::Other("a number that nothing counts to"))),
+            false => Ok(found),
+        }
     }
 
     /// A count of things of at least `least_bytes` each (at least 1), which therefore

@@ -74,6 +74,10 @@ pub const COUNTER_ROWS: usize = 8;
 /// Commits of a space that are remembered by number, at most.
 pub const COMMITS: u64 = 65_536;
 
+/// What a store counts with, its commits and bytes, in a row of its own: it never comes so far,
+/// and whoever adds to what was read needs not fear the end of 64 bits.
+pub const TALLY: u64 = 1 << 56;
+
 /// Peers with whom the vector proven common is remembered, per space.
 pub const BASES: usize = 64;
 

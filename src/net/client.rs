@@ -34,6 +34,8 @@ pub async fn sync_url(
     options: &NetOptions,
 ) -> Result<Report, SyncError> {
     let (host, port) = parse(url)?;
+    // Before anybody is called.
+    store.check_undamaged().map_err(|e| NetError::Store { source: Box::new(e) })?;
     let peer = format!("{host}:{port}");
     let stream = connect(&peer, bare(&host), port, options).await?;
     let (stream, meter) = Metered::new(stream);

@@ -104,8 +104,11 @@ impl Job {
         Ok(session.with(self.options.session.clone()))
     }
 
+    /// Not the peer's fault where it is the storage: that is the one here.
     fn failed(&self, error: Error) -> NetError {
-        NetError::Session { peer: self.peer.clone(), source: Box::new(error) }
+        let (peer, ours) = (self.peer.clone(), matches!(error, Error::Storage(_)));
+        let source = Box::new(error);
+        if ours { NetError::Store { source } } else { NetError::Session { peer, source } }
     }
 
     /// Hands frames to and fro until the session is over and all is handed to the pipe.

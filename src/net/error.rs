@@ -118,13 +118,13 @@ pub enum NetError {
         /// What the operating system said.
         source: io::Error,
     },
-    /// The store cannot be served: it was found damaged, or its storage failed.
+    /// The store here cannot be served or synced: it was found damaged, or its storage failed.
     #[error("{source}")]
     Store {
         /// Why.
         source: Box<Error>,
     },
-    /// The session failed: a peer that must be refused, or the storage.
+    /// The session failed, most often since the peer must be refused.
     #[error("{peer}: {source}")]
     Session {
         /// The peer.

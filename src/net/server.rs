@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{StatusCode, header};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::client::{handshake_failed, late};
 use super::drive::{Job, Role, run};
@@ -174,8 +174,15 @@ fn no_browsers(request: &Request, response: Response) -> Result<Response, ErrorR
 fn tell(from: SocketAddr, done: &Result<Report, SyncError>) {
     let report = match done {
         Ok(report) => report,
-        Err(SyncError { reason: error, report }) => {
-            warn!(%from, %error, items_received = report.items_received, "session ended early");
+        Err(SyncError { reason, report }) => {
+            let items_received = report.items_received;
+            match reason {
+                // Nobody will be served until somebody sees to it.
+                NetError::Store { .. } => {
+                    error!(%from, error = %reason, items_received, "the store here ended a session");
+                }
+                _ => warn!(%from, error = %reason, items_received, "session ended early"),
+            }
             return tell_found(from, report);
         }
     };

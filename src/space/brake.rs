@@ -148,11 +148,11 @@ impl Account {
             2 => MassRemoval::Keep,
             other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
         };
-        let held = [cursor.varint()?, cursor.varint()?, cursor.varint()?];
+        let held = [cursor.tally()?, cursor.tally()?, cursor.tally()?];
         let count = cursor.count(2, HOURS as usize)?;
         let mut hours = Vec::with_capacity(count);
         for _ in 0..count {
-            hours.push((cursor.varint()?, cursor.varint()?));
+            hours.push((cursor.tally()?, cursor.tally()?));
         }
         cursor.finish()?;
         Ok(Self { decision, held, hours })

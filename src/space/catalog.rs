@@ -13,6 +13,7 @@ use super::bases::VectorHash;
 use super::rows::{PASS_ROWS, after, batch, corrupt, range, read_count, read_tagged};
 use super::space::kept_root;
 use super::store::{Store, number_of};
+use crate::codec::{Cursor, DecodeError, Problem, limits};
 use crate::digest;
 use crate::error::{Error, shown};
 use crate::storage::{Durability, Order, Read, StorageError, Table, Verdict, Write};
@@ -34,8 +35,33 @@ fn next_touch(rows: &dyn Read) -> Result<u64, StorageError> {
 }
 
 fn touch_of(key: &[u8]) -> Result<u64, StorageError> {
-    let number = key.try_into().map(u64::from_be_bytes);
-    number.map_err(|_| corrupt(Table::Touched, key, "not the number of a commit"))
+    let number = key.try_into().map(u64::from_be_bytes).ok();
+    let number = number.filter(|number| *number <= limits::TALLY);
+    number.ok_or_else(|| corrupt(Table::Touched, key, "not the number of a commit"))
+}
+
+/// Whether this can be a row that says which space a commit touched.
+pub(super) fn check_touched(key: &[u8], name: &[u8]) -> Result<(), DecodeError> {
+    let wrong = |bytes, problem| Err(Cursor::new("number of a commit", bytes).wrong(problem));
+    if touch_of(key).is_err() {
+        return wrong(key, Problem::Other("not the number of a commit"));
+    }
+    match name.is_empty() {
+        true => Ok(()), // a space was dropped
+        false => check_name(name),
+    }
+}
+
+/// Whether these bytes can be the name of a space.
+pub(super) fn check_name(name: &[u8]) -> Result<(), DecodeError> {
+    let wrong = |problem| Err(Cursor::new("name of a space", name).wrong(problem));
+    if core::str::from_utf8(name).is_err() {
+        return wrong(Problem::NotUtf8);
+    }
+    match limits::SPACE_NAME_BYTES.contains(&name.len()) {
+        true => Ok(()),
+        false => wrong(Problem::Other("empty, or longer than a name may be")),
+    }
 }
 
 /// Notes that a space changes now, and when it did before that; the number of the commit.

@@ -4,7 +4,9 @@
 //! rows must never be told to anybody: it would be a delete. Rows are held against their hashes
 //! before they are sent, and blocks before claims are made on them; whoever finds something
 //! wrong, a session or a [check](Store::check), writes it down, and from then on sessions are
-//! refused, also once the store was opened anew, until a check finds nothing wrong. A row says
+//! refused, also once the store was opened anew, until a check finds nothing wrong. (A file that
+//! was put back or copied, and lost the identity file with its note, is a store of its own that
+//! nobody has found damaged yet; whoever reads the bad block finds it again.) A row says
 //! so, or, where the store takes no more writes, a [note beside
 //! it](crate::storage::Storage::note_damage), in the identity file of one that has a file.
 

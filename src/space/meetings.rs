@@ -56,7 +56,7 @@ impl Meeting {
         let (peer, id) = (cursor.replica()?, cursor.array()?);
         cursor.finish()?;
         let mut cursor = Cursor::new("meeting", row);
-        let (commit, count) = (cursor.varint()?, cursor.varint()?);
+        let (commit, count) = (cursor.tally()?, cursor.tally()?);
         let here = cursor.clone();
         let prefix = core::str::from_utf8(cursor.take_rest());
         let prefix = prefix.map_err(|_| here.wrong(Problem::NotUtf8))?.to_owned();

@@ -446,12 +446,12 @@ impl State {
     pub(super) fn from_row(row: &[u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new("state row", row);
         let mut state = Self {
-            commit: cursor.varint()?,
-            items: cursor.varint()?,
-            log_bytes: cursor.varint()?,
-            staged: cursor.varint()?,
-            touched: cursor.varint()?,
-            staged_bytes: cursor.varint()?,
+            commit: cursor.tally()?,
+            items: cursor.tally()?,
+            log_bytes: cursor.tally()?,
+            staged: cursor.tally()?,
+            touched: cursor.tally()?,
+            staged_bytes: cursor.tally()?,
             staging_peer: None,
         };
         let mut peer = Cursor::new("staging peer", cursor.bytes(16)?);

@@ -175,9 +175,19 @@ fn damage_that_was_found_ends_syncing_until_a_check_finds_none() {
         }
         flip();
         for _ in 0..2 {
-            w.run("a", &["sync", "--file", &b]).fails(1, &["damaged", "check"]);
+            // Of whose store that is said, is plain.
+            let ran = w.run("a", &["sync", "--file", &b]);
+            assert!(!ran.err.contains(&b), "{}", ran.err);
+            ran.fails(1, &["damaged", "rejoin check"]);
             w.run("b", &["sync", "--file", w.path("a").to_str().unwrap()]).fails(1, &["damaged"]);
         }
+        let serving = w.serve("b");
+        let ran = w.run("a", &["sync", &format!("ws://{}", serving.address)]);
+        assert!(!ran.err.contains(&serving.address), "{}", ran.err);
+        ran.fails(1, &["damaged", "rejoin check"]);
+        serving.stop();
+        let copied = w.run("a", &["backup", w.path("copy").to_str().unwrap()]);
+        assert!(copied.code == 0 && copied.err.contains("found damaged"), "{copied:?}");
         w.ok("a", &["check"]);
         assert_eq!(w.json("a", &["sync", "--file", &b])["converged"], true);
     }
@@ -195,6 +205,12 @@ fn a_store_that_was_found_damaged_does_not_serve_and_says_where() {
     let flip = || flip(&w.path("a"), place + 3);
     flip();
     assert_eq!(w.run("a", &["check"]).code, 1);
+    // How it stands cannot be read, but that it was found damaged is said all the same.
+    let (ran, json) = (w.run("a", &["status"]), w.run("a", &["status", "--json"]));
+    assert!(ran.out.starts_with("damaged") && ran.out.contains("rejoin recover"), "{ran:?}");
+    let told: serde_json::Value = serde_json::from_str(json.out.lines().next().unwrap()).unwrap();
+    assert!(told["damage"].as_str().unwrap().contains("block"), "{told}");
+    assert_eq!((ran.code, json.code), (1, 1));
     // It reads well again, and stays damaged until somebody looked.
     flip();
     // One that does serve would run until it is stopped, so that first its line is waited for.

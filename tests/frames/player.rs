@@ -301,8 +301,10 @@ pub(crate) fn record(mut left: Session, mut right: Session) -> Result<[Told; 2],
         let number = frame.iter().take_while(|byte| **byte >= 0x80).count() + 1;
         frame.get(number..).unwrap_or_default().to_vec()
     };
-    let mut now_ms = 0;
+    let (mut now_ms, mut rounds) = (0, 0);
     while !(left.is_over() && right.is_over()) {
+        rounds += 1;
+        assert!(rounds < 10_000, "they come to no end: {left:?} {right:?}");
         let mut quiet = true;
         while let Some(frame) = left.poll_frame(now_ms)? {
             sent[0].push(without_number(&frame));

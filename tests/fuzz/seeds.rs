@@ -159,10 +159,12 @@ pub(crate) fn costly_rows() -> Vec<(&'static str, Vec<u8>)> {
         ("trash_2", [[0, 0, 0, 0, 24].as_slice(), &[1; 48]].concat()),
         ("meta_salvaged", [&[0], place.as_slice(), &past, &long].concat()),
         ("meta_met", [[1, 1].as_slice(), &long].concat()),
-        ("meta_names", long.clone()),
-        ("touched", long.clone()),
-        ("vectors_0", long.clone()),
-        ("spaces", long),
+        ("vectors_0", long),
+        // A removal of as many dots as there may be; runs of dots; and of each hour a claim.
+        ("removals", [&[0, 0x90, 0x4e], [1; 24 * 10_000].as_slice()].concat()),
+        ("commits", [[0xa0, 0x8d, 6].as_slice(), &[1; 18 * 100_000]].concat()),
+        ("removalages", [[0xa0, 0x8d, 6].as_slice(), &[1; 18 * 100_000]].concat()),
+        ("trash_2", [[0, 0, 0, 0, 0xa0, 0x8d, 6].as_slice(), &[1; 200_000]].concat()),
     ]
 }
 

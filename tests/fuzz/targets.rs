@@ -113,8 +113,8 @@ fn write_all_kinds(storage: &MemoryStorage) -> Result<(), Error> {
     space.delete("prices").map(drop)
 }
 
-/// Rows that such a store has none of, spelled by hand: something salvaged (0, the place with its
-/// length, the item), a meeting (commit, count, prefix), up to where leaves are right, and a space
+/// Rows that such a store has none of, spelled by hand: something salvaged (0, or 1 and the dot
+/// that stands in for it; the place with its length, the item), a meeting (commit, count, prefix), up to where leaves are right, and a space
 /// that is being dropped.
 fn made_by_hand(rows: &[Row]) -> Vec<Row> {
     let Some((_, key, item)) = rows.iter().find(|(table, ..)| *table == Table::Items) else {
@@ -122,10 +122,16 @@ fn made_by_hand(rows: &[Row]) -> Vec<Row> {
     };
     let (space, rest) = key.split_at(4);
     let (place, _) = rest.split_at(rest.len() - 24);
-    let salvaged = [b"salvaged/".as_slice(), space, &[99; 16], &[0, 0, 0, 0, 0, 0, 0, 1]].concat();
+    let salvaged =
+        |seq: u8| [b"salvaged/".as_slice(), space, &[99; 16], &[0, 0, 0, 0, 0, 0, 0, seq]].concat();
+    let standing_in = [0, 0, 0, 0, 0, 0, 0, 9];
     let met = [b"met/".as_slice(), &[9; 16], &[3; 16]].concat();
     let made = [
-        (salvaged, [&[0, place.len() as u8], place, item].concat()),
+        (salvaged(1), [&[0, place.len() as u8], place, item].concat()),
+        (
+            salvaged(2),
+            [&[1], [8; 16].as_slice(), &standing_in, &[place.len() as u8], place, item].concat(),
+        ),
         (met, b"\x05\x01ma".to_vec()),
         (b"leaves".to_vec(), 1_u64.to_be_bytes().to_vec()),
         (b"dropped/\0\0\0\x09".to_vec(), Vec::new()),

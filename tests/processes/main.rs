@@ -138,6 +138,19 @@ fn clocks_that_are_decades_apart_lose_nothing() {
     for store in ["a", "b"] {
         assert_eq!(at(store, 2026, &["register", "get", "title"]).trim(), "from the past");
     }
+    // What comes from the future takes a clock along: what is written next stands above what a
+    // third has written meanwhile, by a clock that is right. (A day ahead is taken, no more.)
+    let hours_ahead = |hours: u64| ((2026 - 1970) * 31_556_952_000 + hours * 3_600_000).to_string();
+    w.ok("d", &["--now-ms", &hours_ahead(20), "register", "set", "other", "hours ahead"]);
+    let from_d = w.path("d");
+    at("e", 2026, &["sync", "--file", from_d.to_str().unwrap()]);
+    w.ok("c", &["--now-ms", &hours_ahead(1), "register", "set", "owner", "an hour later"]);
+    w.ok("e", &["--now-ms", &hours_ahead(0), "register", "set", "owner", "by one that followed"]);
+    let from_e = w.path("e");
+    at("c", 2026, &["sync", "--file", from_e.to_str().unwrap()]);
+    for store in ["c", "e"] {
+        assert_eq!(at(store, 2026, &["register", "get", "owner"]).trim(), "by one that followed");
+    }
     // A clock that jumps back, and back again: the last write of one store is the last.
     for (n, when) in [2026, 2006, 2036, 1971].into_iter().enumerate() {
         at("a", when, &["register", "set", "title", &format!("write {n}")]);

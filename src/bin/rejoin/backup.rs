@@ -7,11 +7,12 @@ use rejoin::storage::StorageError;
 use serde_json::json;
 
 use crate::Place;
-use crate::out::{Done, Failure, Out};
+use crate::out::{Done, Failure, Out, warn_of_damage};
 use crate::progress::progress;
 
 pub(crate) fn backup(place: &Place, file: &Path, out: &mut Out) -> Done {
     let store = place.existing()?;
+    warn_of_damage(&store)?;
     let bar = progress(None);
     let done = store.backup_telling(file, |rows, bytes| {
         bar.set_position(bytes);

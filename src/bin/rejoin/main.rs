@@ -25,7 +25,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{CommandFactory, Parser};
-use rejoin::{Options, Space, Store};
+use rejoin::storage::StorageError;
+use rejoin::{Error, Options, Space, Store};
 
 use args::{Cli, Command};
 use out::{Done, Failure, Out, tell_identity};
@@ -128,7 +129,7 @@ impl Place {
         let mut options = options(self.now_ms);
         (options.create, options.fresh_id) = (create, true);
         // That its name is another one now was asked for.
-        Ok(Store::open_with(&self.path, options)?)
+        opened(&self.path, options)
     }
 }
 
@@ -143,11 +144,21 @@ fn options(now_ms: Option<u64>) -> Options {
     options
 }
 
+fn opened(path: &Path, options: Options) -> Result<Store, Failure> {
+    Store::open_with(path, options).map_err(|error| match error {
+        // Nor can it be checked.
+        Error::Storage(StorageError::Corrupt { .. }) => Failure::new(format_args!(
+            "{error}; it cannot be opened: save what is sound with rejoin recover"
+        )),
+        error => error.into(),
+    })
+}
+
 /// Opens a store under the name that it has.
 fn open(path: &Path, create: bool, now_ms: Option<u64>) -> Result<Store, Failure> {
     let mut options = options(now_ms);
     options.create = create;
-    let store = Store::open_with(path, options)?;
+    let store = opened(path, options)?;
     tell_identity(&store, path);
     Ok(store)
 }

@@ -117,6 +117,16 @@ pub(crate) fn note(what: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "note: {what}");
 }
 
+/// Says so where a store was found damaged, to whoever does something else with it.
+pub(crate) fn warn_of_damage(store: &Store) -> Done {
+    if let Some(found) = store.damage()? {
+        note(format_args!(
+            "this store was found damaged ({found}), which this does not mend: see rejoin recover --help"
+        ));
+    }
+    Ok(())
+}
+
 /// Says so where a store took a fresh id.
 pub(crate) fn tell_identity(store: &Store, path: &Path) {
     if let Identity::Fresh { previous } = store.identity() {

@@ -39,9 +39,12 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
         (None, Some(file)) => {
             let there = open(file, true, place.now_ms)?;
             let ([report, found], failed) = meet(&store, &there, scope, options.session);
-            let failed = failed.map(|error| NetError::Session {
-                peer: file.display().to_string(),
-                source: Box::new(error),
+            let failed = failed.map(|failed| {
+                let (peer, source) = (file.display().to_string(), Box::new(failed.error));
+                match (failed.here, &*source) {
+                    (true, Error::Storage(_)) => NetError::Store { source },
+                    _ => NetError::Session { peer, source },
+                }
             });
             let other = Other::of(file, found, &report);
             (report, Some(other), failed)
@@ -87,6 +90,12 @@ fn call(
     }
 }
 
+/// Why a session in one process ended early, and whether the side here said so.
+struct Failed {
+    here: bool,
+    error: Error,
+}
+
 /// Both sides of a session in one process: frames go straight from one to the other. What each
 /// of them says of it, this one first, and why it ended early, where it did.
 fn meet(
@@ -94,36 +103,38 @@ fn meet(
     there: &Store,
     scope: Scope,
     options: SessionOptions,
-) -> ([Report; 2], Option<Error>) {
+) -> ([Report; 2], Option<Failed>) {
     let mut nonces = [0; 32];
     let entropy = rejoin::Options::default().entropy;
     entropy(&mut nonces);
-    let (mut mine, mut theirs) = ([0; 16], [0; 16]);
+    let (mut mine, mut other) = ([0; 16], [0; 16]);
     mine.copy_from_slice(nonces.split_at(16).0);
-    theirs.copy_from_slice(nonces.split_at(16).1);
+    other.copy_from_slice(nonces.split_at(16).1);
     let mut here = match Session::connect(here, scope, mine) {
         Ok(here) => here.with(options),
-        Err(error) => return (Default::default(), Some(error)),
+        Err(error) => return (Default::default(), Some(Failed { here: true, error })),
     };
-    let mut there = Session::accept(there, theirs);
+    let mut there = Session::accept(there, other);
     let started = Instant::now();
     let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut step = || -> Result<bool, Error> {
+    let (ours, theirs) =
+        (|error| Failed { here: true, error }, |error| Failed { here: false, error });
+    let mut step = || -> Result<bool, Failed> {
         let now_ms = now_ms();
         let mut moved = false;
-        while let Some(frame) = here.poll_frame(now_ms)? {
-            there.handle_frame(now_ms, &frame)?;
+        while let Some(frame) = here.poll_frame(now_ms).map_err(ours)? {
+            there.handle_frame(now_ms, &frame).map_err(theirs)?;
             moved = true;
         }
-        while let Some(frame) = there.poll_frame(now_ms)? {
-            here.handle_frame(now_ms, &frame)?;
+        while let Some(frame) = there.poll_frame(now_ms).map_err(ours)? {
+            here.handle_frame(now_ms, &frame).map_err(ours)?;
             moved = true;
         }
         let timers = [here.poll_timeout(), there.poll_timeout()];
         if let (false, Some(at)) = (moved, timers.iter().flatten().min()) {
             std::thread::sleep(Duration::from_millis(at.saturating_sub(now_ms)));
-            here.handle_timeout(*at)?;
-            there.handle_timeout(*at)?;
+            here.handle_timeout(*at).map_err(ours)?;
+            there.handle_timeout(*at).map_err(ours)?;
             moved = true;
         }
         Ok(moved)
@@ -132,7 +143,7 @@ fn meet(
         match step() {
             Ok(true) => {}
             Ok(false) => break None,
-            Err(error) => break Some(error),
+            Err(failed) => break Some(failed),
         }
     };
     here.close();

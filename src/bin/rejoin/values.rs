@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Place;
 use crate::args::{PutArgs, Rule};
-use crate::out::{Done, Failure, Out, note};
+use crate::out::{Done, Failure, Out, note, warn_of_damage};
 use crate::resolve::resolve;
 use crate::text;
 use crate::trash::{held_json, held_text};
@@ -30,8 +30,35 @@ pub(crate) fn tell_others(space: &Space, key: &[u8], asked: Kind) -> Done {
     Ok(())
 }
 
+/// What was found wrong, and what to do: nothing goes to anybody until it is done.
+fn tell_damage(found: &str, out: &mut Out) -> Done {
+    out.line(format_args!(
+        "damaged     {found}; neither syncs nor serves: see rejoin recover --help, or check again"
+    ))
+}
+
+/// Of a store whose rows cannot be read, that it was found damaged, where it was: the rest cannot
+/// be said.
+fn tell_unreadable(space: &Space, out: &mut Out) -> Done {
+    let Some(found) = space.store().damage()? else { return Ok(()) };
+    if !out.json {
+        return tell_damage(&found, out);
+    }
+    out.line(json!({
+        "replica": space.store().replica().to_string(),
+        "space": text::json(space.name().as_bytes()),
+        "damage": found,
+    }))
+}
+
 pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
-    let status = space.status()?;
+    let status = match space.status() {
+        Ok(status) => status,
+        Err(error) => {
+            tell_unreadable(space, out)?;
+            return Err(error.into());
+        }
+    };
     let vector: Map<String, Value> =
         status.vector.iter().map(|(id, seq)| (id.to_string(), seq.get().into())).collect();
     if out.json {
@@ -54,10 +81,7 @@ pub(crate) fn status(space: &Space, out: &mut Out) -> Done {
         }));
     }
     if let Some(found) = &status.damage {
-        // First, and what to do: nothing goes to anybody until it is done.
-        out.line(format_args!(
-            "damaged     {found}; neither syncs nor serves: see rejoin recover --help, or check again"
-        ))?;
+        tell_damage(found, out)?;
     }
     out.line(format_args!("replica     {}", status.replica))?;
     out.line(format_args!("space       {}", text::line(status.space.as_bytes())))?;
@@ -121,6 +145,7 @@ pub(crate) fn check(place: &Place, deep: bool, out: &mut Out) -> Done {
 
 pub(crate) fn compact(place: &Place, out: &mut Out) -> Done {
     let store = place.existing()?;
+    warn_of_damage(&store)?;
     let before = store.file_bytes()?;
     store.compact()?;
     let after = store.file_bytes()?;

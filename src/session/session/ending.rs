@@ -4,14 +4,27 @@ use super::Session;
 use crate::error::{Error, PeerError};
 use crate::session::message::Message;
 use crate::session::report::{SpaceReport, Why};
+use crate::storage::StorageError;
 
 impl Session {
     pub(super) fn fail(&mut self, error: &Error) {
         self.over = true;
         self.store.note_error(error);
-        if !matches!(error, Error::Peer(PeerError::Refused { .. })) {
-            self.refusal = Some(error.to_string());
-        }
+        self.refusal = match error {
+            Error::Peer(PeerError::Refused { .. }) => None,
+            // Where the files of this side lie, and what to do about them, is for its own ears.
+            Error::Storage(StorageError::Damaged { .. } | StorageError::Corrupt { .. }) => {
+                Some("the store at this side is damaged, and does not sync".to_owned())
+            }
+            Error::Storage(StorageError::Io { source, .. }) => {
+                Some(format!("the storage of this side failed: {source}"))
+            }
+            Error::Storage(StorageError::MustReopen { reason }) => {
+                Some(format!("the storage of this side failed: {reason}"))
+            }
+            Error::Storage(_) => Some("the storage of this side failed".to_owned()),
+            error => Some(error.to_string()),
+        };
         self.close();
     }
 

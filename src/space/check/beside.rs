@@ -23,12 +23,15 @@ pub(in crate::space) fn check_row(table: Table, key: &[u8], row: &[u8]) -> Resul
         Table::Vectors => check_vector_row(key, row),
         Table::Bases => bases::check_row(key, row),
         Table::Trash => trash::check_row(key, row).unwrap_or_else(|| brake::check_row(key, row)),
-        Table::Touched => exactly::<8>("number of a commit", key),
-        Table::Spaces => match row.split_at_checked(SPACE_BYTES) {
-            Some((_, [])) => Ok(()),
-            Some((_, leaf)) => exactly::<16>("leaf of a space", leaf),
-            None => exactly::<SPACE_BYTES>("number of a space", row),
-        },
+        Table::Touched => catalog::check_touched(key, row),
+        Table::Spaces => {
+            catalog::check_name(key)?;
+            match row.split_at_checked(SPACE_BYTES) {
+                Some((_, [])) => Ok(()),
+                Some((_, leaf)) => exactly::<16>("leaf of a space", leaf),
+                None => exactly::<SPACE_BYTES>("number of a space", row),
+            }
+        }
         Table::Meta => meetings::check_row(key, row)
             .or_else(|| dropping::check_row(key, row))
             .or_else(|| waiting::check_row(key, row))

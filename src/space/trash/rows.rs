@@ -50,8 +50,7 @@ impl Head {
 
     fn of_row(row: &[u8]) -> Result<Self, DecodeError> {
         let mut cursor = Cursor::new("trash", row);
-        let head =
-            Self { count: cursor.varint()?, bytes: cursor.varint()?, next: cursor.varint()? };
+        let head = Self { count: cursor.tally()?, bytes: cursor.tally()?, next: cursor.tally()? };
         cursor.finish().map(|()| head)
     }
 
