@@ -24,7 +24,8 @@ impl Store {
     /// What was found wrong with the store, if anything was. It is read and written as ever,
     /// and every session fails with
     /// [`Damaged`](StorageError::Damaged). Save what is sound into a new store, and sync that;
-    /// a [check](Self::check) that finds nothing wrong takes this back.
+    /// a [check](Self::check) that finds nothing wrong takes this back. So does a fresh name, where
+    /// a file was copied or put back without what was noted beside it.
     ///
     /// # Errors
     /// The storage failed.

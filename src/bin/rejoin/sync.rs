@@ -126,7 +126,7 @@ fn meet(
             there.handle_frame(now_ms, &frame).map_err(theirs)?;
             moved = true;
         }
-        while let Some(frame) = there.poll_frame(now_ms).map_err(ours)? {
+        while let Some(frame) = there.poll_frame(now_ms).map_err(theirs)? {
             here.handle_frame(now_ms, &frame).map_err(ours)?;
             moved = true;
         }
@@ -134,7 +134,7 @@ fn meet(
         if let (false, Some(at)) = (moved, timers.iter().flatten().min()) {
             std::thread::sleep(Duration::from_millis(at.saturating_sub(now_ms)));
             here.handle_timeout(*at).map_err(ours)?;
-            there.handle_timeout(*at).map_err(ours)?;
+            there.handle_timeout(*at).map_err(theirs)?;
             moved = true;
         }
         Ok(moved)
