@@ -81,6 +81,7 @@ fn backups_while_threads_write(store: &Store) {
             }
             let report = store.backup(path(n)).unwrap();
             assert!(report.rows > 0 && report.row_bytes > report.rows);
+            assert_eq!(report.file_bytes, std::fs::metadata(path(n)).unwrap().len());
         }
         done.store(true, Ordering::SeqCst);
     });

@@ -385,6 +385,7 @@ fn what_is_in_the_way_is_refused_and_left_as_it_is() {
     std::fs::remove_file(at("old.id")).unwrap();
     let report = Store::recover(at("old"), at("other")).unwrap();
     assert_eq!((report.items, report.waiting), (1, 0));
+    assert_eq!(report.file_bytes, std::fs::metadata(at("other")).unwrap().len());
 }
 
 /// What waits in a recovered store that is damaged in its turn.

@@ -117,7 +117,7 @@ impl Store {
                 damaged.as_ref().map_or(Ok(()), |found| put_damage(to, found))
             })?;
         progress(rows, row_bytes);
-        let (replica, file_bytes) = (made.replica(), made.file_bytes()?);
+        let (replica, file_bytes) = (made.replica(), made.close()?);
         Ok(BackupReport { replica, rows, row_bytes, file_bytes })
     }
 }

@@ -160,7 +160,7 @@ impl Store {
             Ok(())
         })?;
         (report.pages_lost, report.pages_mended) = wreck.damage();
-        (report.replica, report.file_bytes) = (made.replica(), made.file_bytes()?);
+        (report.replica, report.file_bytes) = (made.replica(), made.close()?);
         Ok(report)
     }
 }

@@ -271,6 +271,15 @@ impl RedbStorage {
     pub fn path(&self) -> &Path {
         self.inner.health().path()
     }
+
+    /// Closes it, where nobody else holds it; how many bytes the file has then, since the engine
+    /// gives back what it did not use.
+    pub(crate) fn close(self) -> Result<u64, StorageError> {
+        let path = self.path().to_owned();
+        drop(self);
+        let metadata = std::fs::metadata(&path);
+        metadata.map(|m| m.len()).map_err(|e| identity::io(&path, "asking the size", e))
+    }
 }
 
 impl core::fmt::Debug for RedbStorage {
