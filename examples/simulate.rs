@@ -32,14 +32,24 @@ struct Args {
     frames: bool,
     json: bool,
     threads: usize,
+    /// The rule to break, which each thread chooses for itself.
+    #[cfg(rejoin_faults)]
+    fault: Option<rejoin::faults::Fault>,
 }
 
 const USAGE: &str = "simulate [--seeds FROM..TO] [--seed N [--frames]] [--threads N] [--json]";
 
 fn args() -> Result<Args, String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut args =
-        Args { seeds: 0..10_000, seed: None, frames: false, json: false, threads: cores };
+    let mut args = Args {
+        seeds: 0..10_000,
+        seed: None,
+        frames: false,
+        json: false,
+        threads: cores,
+        #[cfg(rejoin_faults)]
+        fault: fault()?,
+    };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} lacks its value"));
@@ -60,7 +70,6 @@ fn args() -> Result<Args, String> {
     Ok(args)
 }
 
-/// The rule to break, which each thread chooses for itself.
 #[cfg(rejoin_faults)]
 fn fault() -> Result<Option<rejoin::faults::Fault>, String> {
     let Ok(name) = std::env::var("REJOIN_FAULT") else { return Ok(None) };
@@ -69,14 +78,6 @@ fn fault() -> Result<Option<rejoin::faults::Fault>, String> {
 }
 
 fn main() -> ExitCode {
-    #[cfg(rejoin_faults)]
-    match fault() {
-        Ok(fault) => rejoin::faults::choose(fault),
-        Err(wrong) => {
-            eprintln!("{wrong}");
-            return ExitCode::from(2);
-        }
-    }
     let args = match args() {
         Ok(args) => args,
         Err(wrong) => {
@@ -84,6 +85,8 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    #[cfg(rejoin_faults)]
+    rejoin::faults::choose(args.fault);
     if let Some(seed) = args.seed {
         let told = sim::explain(seed, args.frames);
         println!("{told}");
@@ -105,7 +108,7 @@ fn run_all(args: &Args) -> (Stats, Option<u64>) {
     let sum = Mutex::new((Stats::default(), None));
     let work = || {
         #[cfg(rejoin_faults)]
-        rejoin::faults::choose(fault().unwrap_or_default());
+        rejoin::faults::choose(args.fault);
         while !over.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= args.seeds.end {

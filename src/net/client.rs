@@ -35,7 +35,7 @@ pub async fn sync_url(
 ) -> Result<Report, SyncError> {
     let (host, port) = parse(url)?;
     // Before anybody is called.
-    store.check_undamaged().map_err(|e| NetError::Store { source: Box::new(e) })?;
+    store.check_undamaged().map_err(NetError::of_store)?;
     let peer = format!("{host}:{port}");
     let stream = connect(&peer, bare(&host), port, options).await?;
     let (stream, meter) = Metered::new(stream);

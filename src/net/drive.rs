@@ -106,9 +106,10 @@ impl Job {
 
     /// Not the peer's fault where it is the storage: that is the one here.
     fn failed(&self, error: Error) -> NetError {
-        let (peer, ours) = (self.peer.clone(), matches!(error, Error::Storage(_)));
-        let source = Box::new(error);
-        if ours { NetError::Store { source } } else { NetError::Session { peer, source } }
+        match error {
+            Error::Storage(_) => NetError::of_store(error),
+            _ => NetError::Session { peer: self.peer.clone(), source: Box::new(error) },
+        }
     }
 
     /// Hands frames to and fro until the session is over and all is handed to the pipe.

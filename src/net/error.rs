@@ -143,6 +143,11 @@ pub enum NetError {
 }
 
 impl NetError {
+    /// It is the store here that failed.
+    pub(super) fn of_store(error: Error) -> Self {
+        Self::Store { source: Box::new(error) }
+    }
+
     /// Whether it was the pipe that failed, or nobody was there: another try may come through.
     /// What one of the sides found wrong with the other, or with itself, is found again.
     ///

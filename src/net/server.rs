@@ -69,7 +69,7 @@ impl Server {
         address: impl ToSocketAddrs + ToString,
         options: ServerOptions,
     ) -> Result<Self, NetError> {
-        store.check_undamaged().map_err(|e| NetError::Store { source: Box::new(e) })?;
+        store.check_undamaged().map_err(NetError::of_store)?;
         let named = address.to_string();
         let bind = |source| NetError::Bind { address: named.clone(), source };
         let none = || std::io::Error::other("no address has this name");

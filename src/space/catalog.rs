@@ -35,21 +35,20 @@ fn next_touch(rows: &dyn Read) -> Result<u64, StorageError> {
 }
 
 fn touch_of(key: &[u8]) -> Result<u64, StorageError> {
-    let number = key.try_into().map(u64::from_be_bytes).ok();
-    let number = number.filter(|number| *number <= limits::TALLY);
-    number.ok_or_else(|| corrupt(Table::Touched, key, "not the number of a commit"))
+    read_touch(key).map_err(|e| corrupt(Table::Touched, key, e))
 }
 
-/// Whether this can be a row that says which space a commit touched.
+fn read_touch(key: &[u8]) -> Result<u64, DecodeError> {
+    let number = key.try_into().map(u64::from_be_bytes).ok();
+    let wrong = || Cursor::new("touch", key).wrong(Problem::Other("not the number of a commit"));
+    number.filter(|number| *number <= limits::TALLY).ok_or_else(wrong)
+}
+
+/// Whether this can be a row that says which space a commit touched; without a name one that was
+/// dropped.
 pub(super) fn check_touched(key: &[u8], name: &[u8]) -> Result<(), DecodeError> {
-    let wrong = |bytes, problem| Err(Cursor::new("number of a commit", bytes).wrong(problem));
-    if touch_of(key).is_err() {
-        return wrong(key, Problem::Other("not the number of a commit"));
-    }
-    match name.is_empty() {
-        true => Ok(()), // a space was dropped
-        false => check_name(name),
-    }
+    read_touch(key)?;
+    if name.is_empty() { Ok(()) } else { check_name(name) }
 }
 
 /// Whether these bytes can be the name of a space.

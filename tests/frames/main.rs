@@ -207,10 +207,11 @@ fn an_honest_session_plays_to_its_end() {
 /// itself.
 #[test]
 fn the_seeds_hold_every_message() {
+    let seeds = seeds();
     for connects in [false, true] {
         let mut tags = BTreeSet::new();
-        for (_, bytes) in seeds() {
-            let (against, frames) = parts(&bytes);
+        for (_, bytes) in &seeds {
+            let (against, frames) = parts(bytes);
             let of_side = frames.iter().filter(|_| against.connects == connects);
             of_side.for_each(|frame| tags.extend(decoders::tags(frame).unwrap()));
         }

@@ -114,8 +114,8 @@ fn write_all_kinds(storage: &MemoryStorage) -> Result<(), Error> {
 }
 
 /// Rows that such a store has none of, spelled by hand: something salvaged (0, or 1 and the dot
-/// that stands in for it; the place with its length, the item), a meeting (commit, count, prefix), up to where leaves are right, and a space
-/// that is being dropped.
+/// that stands in for it; the place with its length, the item), a meeting (commit, count, prefix),
+/// up to where leaves are right, and a space that is being dropped.
 fn made_by_hand(rows: &[Row]) -> Vec<Row> {
     let Some((_, key, item)) = rows.iter().find(|(table, ..)| *table == Table::Items) else {
         return Vec::new();
