@@ -177,7 +177,7 @@ fn tell(from: SocketAddr, done: &Result<Report, SyncError>) {
         Err(SyncError { reason, report }) => {
             let items_received = report.items_received;
             match reason {
-                // Nobody will be served until somebody sees to it.
+                // No peer's doing: most often nobody is served until somebody sees to it.
                 NetError::Store { .. } => {
                     error!(%from, error = %reason, items_received, "the store here ended a session");
                 }

@@ -24,14 +24,23 @@ pub(crate) type Leaf = [u8; 16];
 /// Up to which touch the leaves are right.
 pub(super) const LEAVES_KEY: &[u8] = b"leaves";
 
-/// The number of the commit that comes next.
-fn next_touch(rows: &dyn Read) -> Result<u64, StorageError> {
+/// The number of the last commit that touched a space; 0 where there was none.
+fn newest_touch(rows: &dyn Read) -> Result<u64, StorageError> {
     let mut newest = Ok(0);
     rows.scan(Table::Touched, range(&[], &[]), Order::Descending, &mut |key, _| {
         newest = touch_of(key);
         ControlFlow::Break(())
     })?;
-    Ok(newest? + 1)
+    newest
+}
+
+/// Refuses the number of a commit that has not been: what is touched up to it would be taken for
+/// what it was before.
+pub(super) fn check_reached(rows: &dyn Read, commit: u64, key: &[u8]) -> Result<(), StorageError> {
+    match commit <= newest_touch(rows)? {
+        true => Ok(()),
+        false => Err(corrupt(Table::Meta, key, "the number of a commit that has not been")),
+    }
 }
 
 fn touch_of(key: &[u8]) -> Result<u64, StorageError> {
@@ -65,7 +74,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), DecodeError> {
 
 /// Notes that a space changes now, and when it did before that; the number of the commit.
 pub(super) fn touch(rows: &mut dyn Write, name: &str, before: u64) -> Result<u64, StorageError> {
-    let now = next_touch(rows)?;
+    let now = newest_touch(rows)? + 1;
     if before > 0 {
         rows.delete(Table::Touched, &before.to_be_bytes())?;
     }
@@ -221,6 +230,8 @@ impl Store {
     }
 }
 
-fn leaves_upto(rows: &dyn Read) -> Result<u64, StorageError> {
-    read_count(rows, LEAVES_KEY, "not the number of a commit")
+/// Up to which commit the leaves are right.
+pub(super) fn leaves_upto(rows: &dyn Read) -> Result<u64, StorageError> {
+    let upto = read_count(rows, LEAVES_KEY, "not the number of a commit")?;
+    check_reached(rows, upto, LEAVES_KEY).map(|()| upto)
 }

@@ -2,9 +2,11 @@
 
 mod beside;
 
-#[cfg(feature = "sim")]
+#[cfg(any(feature = "sim", not(target_arch = "wasm32")))]
 pub(super) use beside::check_row;
 
+use super::catalog;
+use super::meetings::Meeting;
 use super::rows::{
     PASS_ROWS, Removal, State, after, batch_within, dot_key, dot_of_key, item_key, read_state,
     space_key, split_dot_value, split_item_key, split_item_value,
@@ -156,6 +158,11 @@ impl Store {
                 }
                 Ok(())
             })?;
+        }
+        beside::numbers(&*rows, report)?;
+        if report.is_sound() {
+            catalog::leaves_upto(&*rows)?;
+            Meeting::all(&*rows)?;
         }
         Ok(())
     }

@@ -50,7 +50,6 @@ fn names_key(space: &str) -> Vec<u8> {
 }
 
 /// Whether the space of this number was dropped and has rows that are not freed yet.
-#[cfg(not(target_arch = "wasm32"))]
 pub(super) fn is_dropped(rows: &dyn Read, number: u32) -> Result<bool, StorageError> {
     let key = [DROPPED_KEY, &space_key(number)].concat();
     Ok(rows.get(Table::Meta, &key)?.is_some())

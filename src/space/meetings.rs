@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::catalog::each_touched;
+use super::catalog::{check_reached, each_touched};
 use super::rows::{after, corrupt, range};
 use super::store::Store;
 use crate::causal::ReplicaId;
@@ -64,7 +64,7 @@ impl Meeting {
     }
 
     /// All that are kept, the oldest first.
-    fn all(rows: &dyn Read) -> Result<Vec<Self>, StorageError> {
+    pub(super) fn all(rows: &dyn Read) -> Result<Vec<Self>, StorageError> {
         let to = after(MET_KEY);
         let (mut all, mut wrong) = (Vec::new(), None);
         rows.scan(Table::Meta, range(MET_KEY, &to), Order::Ascending, &mut |key, row| {
@@ -74,8 +74,14 @@ impl Meeting {
             }
             ControlFlow::Continue(())
         })?;
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        if let Some(last) = all.iter().max_by_key(|meeting| meeting.commit) {
+            check_reached(rows, last.commit, &last.key())?;
+        }
         all.sort_by_key(|meeting| meeting.count);
-        wrong.map_or(Ok(all), Err)
+        Ok(all)
     }
 
     /// Whether it was about all the spaces whose names start with `prefix`.

@@ -44,11 +44,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use super::catalog::check_name;
+use super::check::check_row;
 use super::dropping::is_dropped;
 use super::options::Options;
 use super::rows::{
     Runs, SPACE_BYTES, Which, corrupt, dot_key, dot_of_key, dot_value, item_key, item_value,
-    read_state, read_vector, split_dot_value, split_item_key, split_item_value,
+    number_in, read_state, read_vector, split_dot_value, split_item_key, split_item_value,
 };
 use super::store::Store;
 use crate::causal::{Dot, ReplicaId, VersionVector};
@@ -192,19 +194,17 @@ struct Recovery<'a> {
     progress: &'a mut dyn FnMut(u64),
     rows: u64,
     spaces: BTreeMap<u32, Found>,
+    /// The names of spaces.
+    taken: BTreeSet<String>,
     /// All names of spaces are known, so that rows of others are those of dropped ones.
     named: bool,
     report: RecoverReport,
 }
 
-fn number_in(key: &[u8]) -> Option<u32> {
-    key.first_chunk().map(|number| u32::from_be_bytes(*number))
-}
-
 impl<'a> Recovery<'a> {
     fn new(wreck: &'a Wreck, to: &'a mut dyn Write, progress: &'a mut dyn FnMut(u64)) -> Self {
-        let (spaces, report) = (BTreeMap::new(), RecoverReport::empty());
-        Self { wreck, to, progress, rows: 0, spaces, named: false, report }
+        let (spaces, taken, report) = (BTreeMap::new(), BTreeSet::new(), RecoverReport::empty());
+        Self { wreck, to, progress, rows: 0, spaces, taken, named: false, report }
     }
 
     fn run(&mut self) -> Result<(), StorageError> {
@@ -247,7 +247,7 @@ impl<'a> Recovery<'a> {
             if self.named || is_dropped(self.wreck, number)? {
                 return Ok(None);
             }
-            let name = self.name_by_touch(number)?;
+            let name = self.name_by_touch(number)?.filter(|name| self.taken.insert(name.clone()));
             self.spaces.insert(number, Found { name, ..Found::default() });
         }
         Ok(self.spaces.get_mut(&number).map(|found| (number, found)))
@@ -267,16 +267,16 @@ impl<'a> Recovery<'a> {
     fn names(&mut self) -> Result<(), StorageError> {
         let survey = self.survey(Table::Spaces, |this, name, row| {
             if let Some(number) = number_in(row) {
-                let name = Some(shown(name));
-                this.spaces.insert(number, Found { name, ..Found::default() });
+                let name = sound_name(name).filter(|name| this.taken.insert(name.clone()));
+                // Of two names for one number nobody knows which is wrong.
+                let incomplete = this.spaces.contains_key(&number);
+                this.spaces.insert(number, Found { name, incomplete, ..Found::default() });
             }
             Ok(())
         })?;
+        // Of a space whose name is lost.
+        self.survey(Table::States, |this, key, _| this.space(key).map(drop))?;
         self.named = survey.gaps.is_empty();
-        if !self.named {
-            // Of a space of which nothing but its state is left.
-            self.survey(Table::States, |this, key, _| this.space(key).map(drop))?;
-        }
         Ok(())
     }
 
@@ -284,7 +284,7 @@ impl<'a> Recovery<'a> {
     fn name_by_touch(&self, number: u32) -> Result<Option<String>, StorageError> {
         let Ok(state) = read_state(self.wreck, number) else { return Ok(None) };
         let name = self.wreck.get(Table::Touched, &state.touched.to_be_bytes())?;
-        Ok(name.map(|name| shown(&name)).filter(|name| !name.is_empty()))
+        Ok(name.and_then(|name| sound_name(&name)))
     }
 
     fn vectors(&mut self) -> Result<(), StorageError> {
@@ -292,7 +292,13 @@ impl<'a> Recovery<'a> {
             // All but what was staged.
             let kept = key.get(SPACE_BYTES) != Some(&(Which::Staged as u8));
             match this.space(key)?.filter(|_| kept) {
-                Some(_) => this.to.put(Table::Vectors, key, row),
+                Some(_) if check_row(Table::Vectors, key, row).is_ok() => {
+                    this.to.put(Table::Vectors, key, row)
+                }
+                Some((_, found)) => {
+                    found.incomplete = true;
+                    Ok(())
+                }
                 None => Ok(()),
             }
         })?;
@@ -427,6 +433,11 @@ impl<'a> Recovery<'a> {
         }
         Ok(())
     }
+}
+
+/// What a row calls a space, where that can be its name.
+fn sound_name(name: &[u8]) -> Option<String> {
+    check_name(name).ok().map(|()| shown(name))
 }
 
 /// Place and dot of an item's row, where both are what they must be.

@@ -234,6 +234,11 @@ pub(super) fn corrupt(table: Table, key: &[u8], reason: impl ToString) -> Storag
     }
 }
 
+/// The number of a space where a key or a row begins with one.
+pub(super) fn number_in(bytes: &[u8]) -> Option<u32> {
+    bytes.first_chunk().map(|number| u32::from_be_bytes(*number))
+}
+
 /// A number that the whole store keeps under a key, 8 bytes; zero where there is none yet.
 pub(super) fn read_count(
     rows: &dyn Read,

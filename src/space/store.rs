@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::options::{Options, Tuning};
-use super::rows::corrupt;
+use super::rows::{corrupt, number_in};
 use super::shared::SpaceShared;
 use super::space::Space;
 use super::writer::Writers;
@@ -273,8 +273,7 @@ impl StoreShared {
 pub(super) fn number_of(rows: &dyn Read, name: &str) -> Result<Option<u32>, StorageError> {
     rows.get(Table::Spaces, name.as_bytes())?
         .map(|row| {
-            let number = row.first_chunk().map(|number| u32::from_be_bytes(*number));
-            number.ok_or_else(|| corrupt(Table::Spaces, name.as_bytes(), "not a number"))
+            number_in(&row).ok_or_else(|| corrupt(Table::Spaces, name.as_bytes(), "not a number"))
         })
         .transpose()
 }

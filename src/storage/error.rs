@@ -60,7 +60,7 @@ pub enum StorageError {
     /// An earlier failure left the engine unusable; opening the store anew helps.
     #[error("the store failed earlier ({reason}) and must be opened anew")]
     MustReopen {
-        /// The earlier failure.
+        /// The earlier failure; no file is named.
         reason: String,
     },
     /// The engine panicked, which is a defect or corruption it did not expect.

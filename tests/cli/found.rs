@@ -5,6 +5,9 @@ use std::fs::{self, File};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rejoin::storage::{
+    Durability, FileOptions, KeyRange, Order, RedbStorage, Storage, Table, Verdict,
+};
 use rejoin::{Options, Store};
 use serde_json::{Value, json};
 
@@ -182,4 +185,64 @@ fn syncing_with_a_file_tells_what_the_other_store_holds_back() {
         let kept = w.json("b", &["--space", space, "sync", "--file", &a]);
         assert_eq!((&kept["converged"], &kept["items_received"]), (&json!(true), &json!(1_500)));
     }
+}
+
+/// A store of which one item is not what it was, in a page that is sound: only who reads it for a
+/// peer notices, in the middle of a session.
+fn with_a_changed_item(w: &World, store: &str) -> String {
+    w.ok(store, &["put", "note", "tea"]);
+    let mut drawn = 0;
+    let mut entropy = |bytes: &mut [u8]| {
+        drawn += 1;
+        bytes.fill(drawn);
+    };
+    let rows = RedbStorage::open(w.path(store), &FileOptions::default(), &mut entropy).unwrap();
+    let change = rows.write(Durability::Immediate, &mut |to| {
+        let (mut found, all) = (Vec::new(), KeyRange { from: &[], to: None });
+        to.scan(Table::Items, all, Order::Ascending, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })?;
+        let (key, mut value) = found.pop().unwrap();
+        *value.last_mut().unwrap() ^= 1;
+        to.put(Table::Items, &key, &value)?;
+        Ok(Verdict::Commit)
+    });
+    change.unwrap();
+    w.path(store).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_store_that_proves_damaged_in_a_session_is_told_of_on_its_own_side() {
+    let w = World::new();
+    let told = "the store is corrupt";
+    // Served: its log says what and where, the peer hears that it is so and not where it lies.
+    let a = with_a_changed_item(&w, "a");
+    let server = w.serve("a");
+    let ran = w.run("other", &["sync", &server.url()]);
+    server.stop();
+    assert!(!ran.err.contains(&a) && !ran.err.contains("hash"), "{ran:?}");
+    ran.fails(1, &["the peer ended the session: its store is damaged, and does not sync"]);
+    let errors = |line: &&str| line.contains("ERROR") && line.contains(told);
+    assert_eq!(w.log().lines().filter(errors).count(), 1, "{}", w.log());
+    // It calls: what is said is not about the peer.
+    with_a_changed_item(&w, "b");
+    let server = w.serve("other");
+    let (ran, peer) = (w.run("b", &["sync", &server.url()]), server.address.clone());
+    server.stop();
+    assert!(!ran.err.contains(&peer), "{ran:?}");
+    ran.fails(1, &[told]);
+    // Two files: which of the two.
+    let c = with_a_changed_item(&w, "c");
+    let ran = w.run("other", &["sync", "--file", &c]);
+    ran.fails(1, &[&format!("{c}: {told}")]);
+    with_a_changed_item(&w, "d");
+    let other = w.path("other").to_str().unwrap().to_owned();
+    let ran = w.run("d", &["sync", "--file", &other]);
+    assert!(!ran.err.contains(&other), "{ran:?}");
+    ran.fails(1, &[told]);
+    // From now on it is known, and no file is made of that.
+    let none = w.path("none").to_str().unwrap().to_owned();
+    w.run("d", &["sync", "--file", &none]).fails(1, &["is damaged and does not sync"]);
+    assert!(!w.path("none").exists() && !w.path("none.id").exists());
 }

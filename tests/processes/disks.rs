@@ -225,6 +225,7 @@ fn a_sync_that_meets_a_full_disk_in_either_role_takes_all_or_nothing() {
         let serving = w.serve("disk/a");
         let ran = w.run("b", &["sync", &serving.url()]);
         serving.stop();
+        assert!(!ran.err.contains(w.path("disk").to_str().unwrap()), "{}", ran.err);
         ran
     };
     let look_at_both = |done: bool| {

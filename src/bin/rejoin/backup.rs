@@ -12,7 +12,7 @@ use crate::progress::progress;
 
 pub(crate) fn backup(place: &Place, file: &Path, out: &mut Out) -> Done {
     let store = place.existing()?;
-    warn_of_damage(&store)?;
+    warn_of_damage(&store);
     let bar = progress(None);
     let done = store.backup_telling(file, |rows, bytes| {
         bar.set_position(bytes);

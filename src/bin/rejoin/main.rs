@@ -148,7 +148,8 @@ fn opened(path: &Path, options: Options) -> Result<Store, Failure> {
     Store::open_with(path, options).map_err(|error| match error {
         // Nor can it be checked.
         Error::Storage(StorageError::Corrupt { .. }) => Failure::new(format_args!(
-            "{error}; it cannot be opened: save what is sound with rejoin recover"
+            "{}: {error}; it cannot be opened: save what is sound with rejoin recover",
+            path.display()
         )),
         error => error.into(),
     })

@@ -117,14 +117,14 @@ pub(crate) fn note(what: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "note: {what}");
 }
 
-/// Says so where a store was found damaged, to whoever does something else with it.
-pub(crate) fn warn_of_damage(store: &Store) -> Done {
-    if let Some(found) = store.damage()? {
+/// Says so where a store was found damaged, to whoever does something else with it: that it
+/// cannot be said is no reason not to do it.
+pub(crate) fn warn_of_damage(store: &Store) {
+    if let Ok(Some(found)) = store.damage() {
         note(format_args!(
             "this store was found damaged ({found}), which this does not mend: see rejoin recover --help"
         ));
     }
-    Ok(())
 }
 
 /// Says so where a store took a fresh id.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rejoin::net::{NetError, NetOptions, SyncError, sync_url};
 use rejoin::session::{Report, Scope, Session, SessionOptions};
 use rejoin::space::MassRemoval;
+use rejoin::storage::StorageError;
 use rejoin::{Error, Store};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -28,8 +29,11 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
         _ => MassRemoval::Hold,
     };
     let store = place.store()?;
-    // The name is checked before anybody is called.
+    // Both before anybody is called, or another file made.
     store.space(&place.space)?;
+    if let Some(found) = store.damage()? {
+        return Err(Error::from(StorageError::Damaged { found }).into());
+    }
     let (report, other, failed) = match (&args.url, &args.file) {
         (Some(url), _) => {
             trace(LevelFilter::WARN);
@@ -40,10 +44,15 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
             let there = open(file, true, place.now_ms)?;
             let ([report, found], failed) = meet(&store, &there, scope, options.session);
             let failed = failed.map(|failed| {
-                let (peer, source) = (file.display().to_string(), Box::new(failed.error));
-                match (failed.here, &*source) {
-                    (true, Error::Storage(_)) => NetError::Store { source },
-                    _ => NetError::Session { peer, source },
+                let source = Box::new(failed.error);
+                let its_own = matches!(&*source, Error::Storage(_));
+                match failed.here && its_own {
+                    true => NetError::Store { source },
+                    // What one of the two finds wrong with its peer is about the other file.
+                    false => {
+                        let about = if failed.here == its_own { &place.path } else { file };
+                        NetError::Session { peer: about.display().to_string(), source }
+                    }
                 }
             });
             let other = Other::of(file, found, &report);

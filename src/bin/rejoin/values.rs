@@ -40,7 +40,7 @@ fn tell_damage(found: &str, out: &mut Out) -> Done {
 /// Of a store whose rows cannot be read, that it was found damaged, where it was: the rest cannot
 /// be said.
 fn tell_unreadable(space: &Space, out: &mut Out) -> Done {
-    let Some(found) = space.store().damage()? else { return Ok(()) };
+    let Ok(Some(found)) = space.store().damage() else { return Ok(()) };
     if !out.json {
         return tell_damage(&found, out);
     }
@@ -145,10 +145,13 @@ pub(crate) fn check(place: &Place, deep: bool, out: &mut Out) -> Done {
 
 pub(crate) fn compact(place: &Place, out: &mut Out) -> Done {
     let store = place.existing()?;
-    warn_of_damage(&store)?;
+    warn_of_damage(&store);
     let before = store.file_bytes()?;
     store.compact()?;
-    let after = store.file_bytes()?;
+    let open = store.file_bytes()?;
+    // Closed, it gives back what it did not use.
+    drop(store);
+    let after = std::fs::metadata(&place.path).map_or(open, |metadata| metadata.len());
     let json = json!({"op": "compact", "file_bytes_before": before, "file_bytes": after});
     out.result(&json, format_args!("compacted from {before} to {after} bytes"))
 }

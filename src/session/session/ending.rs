@@ -12,17 +12,18 @@ impl Session {
         self.store.note_error(error);
         self.refusal = match error {
             Error::Peer(PeerError::Refused { .. }) => None,
-            // Where the files of this side lie, and what to do about them, is for its own ears.
+            // Where the files here lie, and what to do about them, is for the ears of this side.
+            // The other one puts "the peer ended the session" before it.
             Error::Storage(StorageError::Damaged { .. } | StorageError::Corrupt { .. }) => {
-                Some("the store at this side is damaged, and does not sync".to_owned())
+                Some("its store is damaged, and does not sync".to_owned())
             }
             Error::Storage(StorageError::Io { source, .. }) => {
-                Some(format!("the storage of this side failed: {source}"))
+                Some(format!("its storage failed: {source}"))
             }
             Error::Storage(StorageError::MustReopen { reason }) => {
-                Some(format!("the storage of this side failed: {reason}"))
+                Some(format!("its storage failed: {reason}"))
             }
-            Error::Storage(_) => Some("the storage of this side failed".to_owned()),
+            Error::Storage(_) => Some("its storage failed".to_owned()),
             error => Some(error.to_string()),
         };
         self.close();

@@ -1,10 +1,15 @@
 //! The rows beside items, dots and removals, each read as whoever needs it would: what a
 //! session comes upon, a check must find too, or else it would take the session's finding back.
 
+use std::collections::BTreeSet;
+
+use super::{CheckReport, each_row};
 use crate::codec::{Cursor, DecodeError};
-use crate::space::rows::{Runs, SPACE_BYTES, check_vector_row};
+use crate::error::shown;
+use crate::space::dropping::is_dropped;
+use crate::space::rows::{Runs, SPACE_BYTES, check_vector_row, number_in};
 use crate::space::{bases, batch, brake, catalog, dropping, meetings, store, trash, waiting};
-use crate::storage::Table;
+use crate::storage::{Read, StorageError, Table};
 
 /// Those tables of them whose keys begin with the number of a space.
 pub(super) const OF_SPACES: [Table; 5] =
@@ -50,6 +55,29 @@ fn check_number(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
         _ if key.starts_with(batch::STAGED_KEY) => Some(exactly::<8>("count of bytes", row)),
         _ => None,
     }
+}
+
+/// Whether each space has a number of its own, which no other will be given, and each number that
+/// has a state a name, but for those that were dropped.
+pub(super) fn numbers(rows: &dyn Read, report: &mut CheckReport) -> Result<(), StorageError> {
+    let count = rows.get(Table::Meta, store::SPACES_KEY)?.as_deref().and_then(number_in);
+    let mut named = BTreeSet::new();
+    each_row(rows, Table::Spaces, &[], |name, row| {
+        let number = number_in(row).filter(|number| *number < count.unwrap_or(0));
+        if !number.is_some_and(|number| named.insert(number)) {
+            report.wrong(&shown(name), "its number is another one's, or none");
+        }
+        Ok(())
+    })?;
+    each_row(rows, Table::States, &[], |key, _| {
+        let number = number_in(key).filter(|number| !named.contains(number));
+        if let Some(number) = number
+            && !is_dropped(rows, number)?
+        {
+            report.note(format!("the space of number {number} has no name"));
+        }
+        Ok(())
+    })
 }
 
 /// Whether there are exactly so many bytes.

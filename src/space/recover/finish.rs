@@ -1,16 +1,17 @@
 //! What a new store is given beside its items, and what becomes of spaces that are not whole.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Found, Recovery, number_in, sound_item};
+use super::{Found, Recovery, sound_item, sound_name};
 use crate::digest::ItemHash;
-use crate::error::shown;
 use crate::space::catalog::touch;
+use crate::space::check::check_row;
 use crate::space::rows::{
-    Removal, State, Which, dot_key, dot_of_key, numbered_key, payload_of, read_vector, space_key,
-    split_dot_value,
+    Removal, State, Which, dot_key, dot_of_key, number_in, numbered_key, payload_of, read_vector,
+    space_key, split_dot_value,
 };
-use crate::space::store::{CLOCK_KEY, SPACES_KEY};
+use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
+use crate::space::trash::Head;
 use crate::space::waiting::{Waiting, clear, is_waiting, set_aside};
 use crate::storage::{StorageError, Table};
 
@@ -29,29 +30,32 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Its rows are counted in one of them, so they come all or not at all.
+    /// What of it is sound, counted anew.
     pub(super) fn trash(&mut self) -> Result<(), StorageError> {
-        let survey = self.survey(Table::Trash, |this, key, row| match this.space(key)? {
-            Some(_) => this.to.put(Table::Trash, key, row),
-            None => Ok(()),
+        self.survey(Table::Trash, |this, key, row| {
+            let known = this.space(key)?.is_some();
+            match known && check_row(Table::Trash, key, row).is_ok() {
+                true => this.to.put(Table::Trash, key, row),
+                false => Ok(()),
+            }
         })?;
-        for number in self.touched_by(&survey.gaps) {
-            clear(self.to, Table::Trash, &space_key(number))?;
+        self.spaces.keys().try_for_each(|number| Head::recount(self.to, *number))
+    }
+
+    /// A name for a space of which nobody knows what it is called.
+    fn new_name(&mut self, number: u32) -> String {
+        let mut name = format!("recovered-{number}");
+        while !self.taken.insert(name.clone()) {
+            name.push('-');
         }
-        Ok(())
+        name
     }
 
     pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
-        let mut taken: BTreeSet<String> =
-            self.spaces.values().filter_map(|found| found.name.clone()).collect();
         for (number, mut found) in core::mem::take(&mut self.spaces) {
             let name = found.name.take().unwrap_or_else(|| {
-                let mut name = format!("recovered-{number}");
-                while !taken.insert(name.clone()) {
-                    name.push('-');
-                }
                 found.incomplete = true;
-                name
+                self.new_name(number)
             });
             self.report.spaces += 1;
             self.report.lost += found.lost;
@@ -72,11 +76,22 @@ impl Recovery<'_> {
                 }
                 found.marks.save(self.to, number)?;
             }
-            state.touched = touch(self.to, &name, 0)?;
-            self.to.put(Table::States, &space_key(number), &state.to_row())?;
-            self.to.put(Table::Spaces, name.as_bytes(), &number.to_be_bytes())?;
-            self.spaces.insert(number, Found { name: Some(name), ..Found::default() });
+            self.found_space(number, &name, state)?;
         }
+        Ok(())
+    }
+
+    /// Writes down that there is a space.
+    fn found_space(
+        &mut self,
+        number: u32,
+        name: &str,
+        mut state: State,
+    ) -> Result<(), StorageError> {
+        state.touched = touch(self.to, name, 0)?;
+        self.to.put(Table::States, &space_key(number), &state.to_row())?;
+        self.to.put(Table::Spaces, name.as_bytes(), &number.to_be_bytes())?;
+        self.spaces.insert(number, Found::default());
         Ok(())
     }
 
@@ -85,7 +100,7 @@ impl Recovery<'_> {
     pub(super) fn later(&mut self) -> Result<(), StorageError> {
         let Some(changes) = self.wreck.later() else { return Ok(()) };
         self.report.journal_damaged = true;
-        let (mut items, mut dots) = (Vec::new(), BTreeMap::new());
+        let (mut items, mut dots, mut same) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (table, key, value) in changes {
             match (table, value) {
                 (Table::Items, Some(value)) => items.push((key, value)),
@@ -94,12 +109,16 @@ impl Recovery<'_> {
                     if let Some(number) = number_in(row)
                         && !self.spaces.contains_key(&number)
                     {
+                        let name = sound_name(key);
+                        // Dropped, and then begun anew: what was written since is of that space.
+                        let known = name.as_ref().map(|name| number_of(self.to, name));
+                        if let Some(known) = known.transpose()?.flatten() {
+                            same.insert(number, known);
+                            continue;
+                        }
+                        let name = name.unwrap_or_else(|| self.new_name(number));
                         self.report.spaces += 1;
-                        let state =
-                            State { touched: touch(self.to, &shown(key), 0)?, ..State::default() };
-                        self.to.put(Table::States, &space_key(number), &state.to_row())?;
-                        self.to.put(Table::Spaces, key, &number.to_be_bytes())?;
-                        self.spaces.insert(number, Found::default());
+                        self.found_space(number, &name, State::default())?;
                     }
                 }
                 _ => {}
@@ -117,6 +136,7 @@ impl Recovery<'_> {
                 })
             };
             let sound = dots.get(dot_key(number, dot).as_slice()).is_some_and(says_so);
+            let number = same.get(&number).copied().unwrap_or(number);
             let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
             if sound && !seen && self.spaces.contains_key(&number) {
                 Waiting::new(dot, place, value).put(self.to, number)?;
@@ -127,13 +147,14 @@ impl Recovery<'_> {
     }
 
     pub(super) fn whole_store(&mut self) -> Result<(), StorageError> {
-        self.survey(Table::Meta, |this, key, row| match key == CLOCK_KEY || is_waiting(key) {
-            true => {
-                // Stand-ins stand among the items.
-                this.report.waiting += u64::from(is_waiting(key) && row.first() == Some(&0));
-                this.to.put(Table::Meta, key, row)
+        self.survey(Table::Meta, |this, key, row| {
+            let kept = key == CLOCK_KEY || is_waiting(key);
+            if !kept || check_row(Table::Meta, key, row).is_err() {
+                return Ok(());
             }
-            false => Ok(()),
+            // Stand-ins stand among the items.
+            this.report.waiting += u64::from(is_waiting(key) && row.first() == Some(&0));
+            this.to.put(Table::Meta, key, row)
         })?;
         let count = self.spaces.keys().last().map_or(0, |last| last.saturating_add(1));
         self.to.put(Table::Meta, SPACES_KEY, &count.to_be_bytes())

@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 
 use super::Trashed;
 use crate::causal::{Dot, ReplicaId};
-use crate::codec::limits::{MIB, PLACE_BYTES};
-use crate::codec::{Cursor, DecodeError, Put, place};
+use crate::codec::limits::{self, MIB, PLACE_BYTES};
+use crate::codec::{Cursor, DecodeError, Problem, Put, place};
 use crate::error::Error;
 use crate::faults::fault;
 use crate::space::batch::{Batch, Renaming};
@@ -62,6 +62,22 @@ impl Head {
 
     fn write(self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
         rows.put(Table::Trash, &Self::key(space), &self.to_row())
+    }
+
+    /// Of the entries that there are, whatever was said of them before.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(in crate::space) fn recount(rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+        let (count, bytes) = count(rows, space)?;
+        let (from, to) = entries(space);
+        let mut last = Ok(0);
+        rows.scan(Table::Trash, range(&from, &to), Order::Descending, &mut |key, row| {
+            last = Entry::of(key, row).map(|entry| entry.number);
+            ControlFlow::Break(())
+        })?;
+        match count {
+            0 => rows.delete(Table::Trash, &Self::key(space)).map(drop),
+            _ => Self { count, bytes, next: last? + 1 }.write(rows, space),
+        }
     }
 
     fn less(&mut self, key: &[u8], value_bytes: usize) {
@@ -140,7 +156,11 @@ impl<'r> Entry<'r> {
     fn read(key: &[u8], row: &'r [u8]) -> Result<Self, DecodeError> {
         let mut number = Cursor::new("trash", key);
         let _: [u8; 5] = number.array()?;
+        let here = number.clone();
         let number = u64::from_be_bytes(number.array()?);
+        if number >= limits::TALLY {
+            return Err(here.wrong(Problem::Other("more entries than there can have been")));
+        }
         let mut cursor = Cursor::new("trash", row);
         let (at_ms, peer, dot) = (cursor.varint()?, cursor.replica()?, cursor.fixed_dot()?);
         let place = cursor.bytes(PLACE_BYTES)?;

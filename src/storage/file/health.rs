@@ -77,7 +77,7 @@ impl Health {
         self.gate.shut();
         let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         if reason.is_empty() {
-            *reason = error.to_string();
+            *reason = without_path(error);
         }
         self.state.fetch_max(state, Ordering::AcqRel);
     }
@@ -183,6 +183,15 @@ impl Health {
             }
             _ => StorageError::Io { path, doing, source },
         }
+    }
+}
+
+/// What failed, without where the file lies: of what failed earlier a peer is told too.
+fn without_path(error: &StorageError) -> String {
+    match error {
+        StorageError::Io { doing, source, .. } => format!("{doing}: {source}"),
+        StorageError::Corrupt { reason, .. } => reason.clone(),
+        other => other.to_string(),
     }
 }
 
