@@ -266,6 +266,41 @@ fn a_killed_store_with_a_damaged_journal_is_recovered() {
     assert!(stuck > 0, "no block of the journal was hit");
 }
 
+/// What the journal says behind its damage of a space that was dropped and begun anew is of the
+/// space of that name.
+#[test]
+fn a_space_begun_anew_in_a_damaged_journal_is_the_one_of_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for value in ["first", "second"] {
+        let store = Store::open_with(at("old"), options(1)).unwrap();
+        store.drop_space("other").unwrap();
+        for n in 0..30 {
+            store.space("other").unwrap().put(format!("{n}"), value, None).unwrap();
+        }
+        if value == "second" {
+            std::fs::copy(at("old"), at("killed")).unwrap();
+        }
+    }
+    let (bytes, mut found) = (std::fs::read(at("killed")).unwrap(), 0);
+    for block in 4..bytes.len() / 4096 {
+        let mut bytes = bytes.clone();
+        bytes[block * 4096 + 100..block * 4096 + 1100].fill(0x5a);
+        for file in ["new", "new.id"] {
+            let _ = std::fs::remove_file(at(file));
+        }
+        std::fs::write(at("damaged"), &bytes).unwrap();
+        let report = Store::recover_telling(at("damaged"), at("new"), &options(9), |_| {}).unwrap();
+        let new = Store::open_with(at("new"), options(9)).unwrap();
+        assert!(new.check().unwrap().is_sound(), "block {block}");
+        if report.journal_damaged && report.items == 30 {
+            assert_eq!(new.spaces("").unwrap(), ["other"], "block {block}: {report:?}");
+            found += report.waiting;
+        }
+    }
+    assert!(found > 0, "nothing was found behind damage");
+}
+
 fn rows(storage: &RedbStorage, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
     let (mut rows, all) = (Vec::new(), KeyRange { from: &[], to: None });
     let mut visit = |key: &[u8], value: &[u8]| {

@@ -18,7 +18,7 @@
 //! | **store and plain values**: one history in both | the same items at every replica after every step | `cargo test --all-features --test equivalence` |
 //! | **liars**: peers that lie in vectors, digests, dots and names | a typed error, a sound store, honest peers become equal | `cargo test --all-features --test liars --test hostile` |
 //! | **bytes**: seven fuzz targets, for a moment and without a fuzzer | no panic, bounded memory, an honest peer still syncs | `REJOIN_ROUNDS=100000 cargo test --all-features --test fuzz` |
-//! | **rows** cut short, misplaced or gone, each in turn, beneath a store that meets others | an error that names it, nothing changed by what fails, nothing lost elsewhere | `cargo test --all-features --test broken_rows` |
+//! | **rows** cut short, misplaced or gone, each in turn, beneath a store that meets others, or is recovered | an error that names it, nothing changed by what fails, nothing lost elsewhere; a recovered store that is sound | `cargo test --all-features --test broken_rows` |
 //! | **flipped bits** in closed and in crashed files | right data, or an error that names the place | `cargo run --release --example flips 100000` |
 //! | **power cuts** above a block device that tears and loses what was not synced | all that was acknowledged is there, the store opens and is sound | `REJOIN_TEST_CUTS=50000 cargo test --release --lib power_cuts` |
 //! | **kills**: `kill -9` of the real binary in an import, a sync in both roles, a compaction, a recovery | as above, and what was not acknowledged is there whole or not at all | `REJOIN_KILLS=500 cargo test --all-features --test kills` |

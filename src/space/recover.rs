@@ -305,7 +305,9 @@ impl<'a> Recovery<'a> {
         let unknown = self.touched_by(&survey.gaps);
         for (number, found) in &mut self.spaces {
             match read_vector(self.to, *number, Which::Seen) {
-                Ok(vector) if !unknown.contains(number) => found.vector = Some(vector),
+                Ok(vector) if !found.incomplete && !unknown.contains(number) => {
+                    found.vector = Some(vector);
+                }
                 Ok(_) | Err(StorageError::Corrupt { .. }) => found.incomplete = true,
                 Err(error) => return Err(error),
             }
@@ -427,8 +429,13 @@ impl<'a> Recovery<'a> {
             let Some(vector) = found.vector.as_ref().filter(|_| !found.incomplete) else {
                 continue;
             };
-            if let Some(kept) = digest::root(self.wreck, *number)? {
-                found.incomplete = kept != digest::recompute(self.to, *number, vector)?;
+            match digest::root(self.wreck, *number) {
+                Ok(Some(kept)) => {
+                    found.incomplete = kept != digest::recompute(self.to, *number, vector)?;
+                }
+                // As in a gap.
+                Ok(None) | Err(StorageError::Corrupt { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -234,9 +234,11 @@ pub(super) fn corrupt(table: Table, key: &[u8], reason: impl ToString) -> Storag
     }
 }
 
-/// The number of a space where a key or a row begins with one.
+/// The number of a space where a key or a row begins with one. The last that there can be is no
+/// space's: they could not be counted.
 pub(super) fn number_in(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().map(|number| u32::from_be_bytes(*number))
+    let number = bytes.first_chunk().map(|number| u32::from_be_bytes(*number));
+    number.filter(|number| *number < u32::MAX)
 }
 
 /// A number that the whole store keeps under a key, 8 bytes; zero where there is none yet.
