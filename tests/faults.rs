@@ -75,6 +75,7 @@ fn each_broken_rule_shows() {
     let only = std::env::var("REJOIN_FAULT").ok();
     let chosen = |fault: &&Fault| only.as_ref().is_none_or(|only| *only == format!("{fault:?}"));
     let all: Vec<Fault> = Fault::ALL.iter().filter(chosen).copied().collect();
+    assert!(!all.is_empty(), "there is no fault of the name {only:?}");
     let (next, found) = (AtomicUsize::new(0), Mutex::new((0, Vec::new())));
     let work = || {
         while let Some(fault) = all.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -33,7 +33,7 @@ use super::rows::{
 };
 use super::space::Space;
 use super::store::{Store, number_of};
-use crate::causal::{Dot, ReplicaId, Tag};
+use crate::causal::{Dot, ReplicaId, Tag, VersionVector};
 use crate::codec::{Cursor, DecodeError, Place, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, StorageError, Table, Write};
@@ -100,23 +100,27 @@ impl<'r> Waiting<'r> {
     }
 }
 
+/// Such a row read wholly, and the past and the payload of its value.
+fn read_wholly<'r>(
+    key: &[u8],
+    row: &'r [u8],
+) -> Result<(Waiting<'r>, VersionVector, &'r [u8]), DecodeError> {
+    let waiting = Waiting::read(key, row)?;
+    Place::check(waiting.place)?;
+    let (past, payload) = split_item_value(waiting.value)?;
+    Ok((waiting, past, payload))
+}
+
 /// Whether a row of the whole store is one of these; `None` where its key is another one's.
 pub(super) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
-    let read = || {
-        let waiting = Waiting::read(key, row)?;
-        Place::check(waiting.place)?;
-        split_item_value(waiting.value).map(drop)
-    };
-    key.starts_with(WAITING_KEY).then(read)
+    key.starts_with(WAITING_KEY).then(|| read_wholly(key, row).map(drop))
 }
 
 /// What such a row says, written again; `None` where its key is another one's.
 #[cfg(feature = "sim")]
 pub(super) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
     let read = || {
-        let waiting = Waiting::read(key, row)?;
-        Place::check(waiting.place)?;
-        let (past, payload) = split_item_value(waiting.value)?;
+        let (waiting, past, payload) = read_wholly(key, row)?;
         Ok(Waiting { value: &item_value(&past, payload), ..waiting }.to_row())
     };
     key.starts_with(WAITING_KEY).then(read)

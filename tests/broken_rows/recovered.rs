@@ -57,28 +57,29 @@ fn rows_that_cannot_be_right_do_not_come_along() {
     let saved = |report: &RecoverReport| report.items + report.waiting;
     let last = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
     for (n, (table, key, value)) in world.here.iter().enumerate() {
-        let cuts =
-            [0, 1, value.len().saturating_sub(1)].map(|len| value[..len.min(value.len())].to_vec());
+        let cut = |len: usize| value[..len.min(value.len())].to_vec();
         let at = |at: usize| {
             let mut value = value.clone();
             value.splice(at.min(value.len())..(at + 1).min(value.len()), last);
             value
         };
-        let broken: BTreeSet<_> = cuts.into_iter().chain([0, 1, value.len() / 2].map(at)).collect();
-        for value in broken {
-            let mut rows = world.here.clone();
-            let what = format!("{table:?} {}: {value:?}", key.escape_ascii());
-            rows[n].2 = value;
+        let half = value.len() / 2;
+        let ways = [cut(0), cut(1), cut(value.len().saturating_sub(1)), at(0), at(1), at(half)];
+        let ways = ways.map(Some).into_iter().chain([None]); // or gone
+        // Of those of which there are many, each in one way, by turns; others in all.
+        let many = matches!(table, Table::Items | Table::Dots | Table::Digest | Table::Removals);
+        for way in ways.skip(if many { n % 7 } else { 0 }).step_by(if many { 7 } else { 1 }) {
+            let what = format!("{table:?} {}: {way:?}", key.escape_ascii());
+            let (mut rows, gone) = (world.here.clone(), way.is_none());
+            match way {
+                Some(value) => rows[n].2 = value,
+                None => drop(rows.remove(n)),
+            }
             let report = world.recovers(folder.path(), &rows, &what);
-            assert!(saved(&report) + 1 >= saved(&whole), "{what}: {report:?}");
+            // What is above a vector that is gone may be the half of a delta.
+            let above = gone && *table == Table::Vectors;
+            assert!(above || saved(&report) + 1 >= saved(&whole), "{what}: {report:?}");
         }
-        let mut rows = world.here.clone();
-        rows.remove(n);
-        let what = format!("{table:?} {} gone", key.escape_ascii());
-        let report = world.recovers(folder.path(), &rows, &what);
-        // What is above a vector may be the half of a delta.
-        let one = *table == Table::Vectors || saved(&report) + 1 >= saved(&whole);
-        assert!(one, "{what}: {report:?}");
     }
 }
 

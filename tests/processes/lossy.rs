@@ -202,8 +202,10 @@ fn a_network_that_loses_a_third_loses_no_data() {
     // All that it serves, or nothing of it.
     let passed_on = sorted(&w.ok("c", &["export"]));
     assert!(passed_on.is_empty() || passed_on == all, "a part of it came to be seen");
+    // Nor is what those tries left in the way of one over a line that loses nothing.
+    w.ok("c", &["sync", &serving.url()]);
     serving.stop();
-    for store in ["a", "b"] {
+    for store in ["a", "b", "c"] {
         is_sound(&w, store);
         assert_eq!(sorted(&w.ok(store, &["export"])), all);
     }

@@ -7,7 +7,7 @@
 use std::ops::ControlFlow;
 
 use super::Trashed;
-use crate::causal::{Dot, ReplicaId};
+use crate::causal::{Dot, ReplicaId, VersionVector};
 use crate::codec::limits::{self, MIB, PLACE_BYTES};
 use crate::codec::{Cursor, DecodeError, Problem, Put, place};
 use crate::error::Error;
@@ -113,10 +113,7 @@ pub(in crate::space) fn count(rows: &dyn Read, space: u32) -> Result<(u64, u64),
 pub(in crate::space) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
     match key.get(SPACE_BYTES) {
         Some(&HEAD) => Some(Head::of_row(row).map(drop)),
-        Some(&ENTRIES) => Some(Entry::read(key, row).and_then(|entry| {
-            place::Place::check(entry.place)?;
-            split_item_value(entry.value).map(drop)
-        })),
+        Some(&ENTRIES) => Some(Entry::read_wholly(key, row).map(drop)),
         _ => None,
     }
 }
@@ -125,9 +122,7 @@ pub(in crate::space) fn check_row(key: &[u8], row: &[u8]) -> Option<Result<(), D
 #[cfg(feature = "sim")]
 pub(in crate::space) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
     let entry = || {
-        let entry = Entry::read(key, row)?;
-        place::Place::check(entry.place)?;
-        let (past, payload) = split_item_value(entry.value)?;
+        let (entry, past, payload) = Entry::read_wholly(key, row)?;
         Ok(Entry { value: &item_value(&past, payload), ..entry }.to_row())
     };
     match key.get(SPACE_BYTES) {
@@ -165,6 +160,17 @@ impl<'r> Entry<'r> {
         let (at_ms, peer, dot) = (cursor.varint()?, cursor.replica()?, cursor.fixed_dot()?);
         let place = cursor.bytes(PLACE_BYTES)?;
         Ok(Self { number, at_ms, peer, dot, place, value: cursor.take_rest() })
+    }
+
+    /// With the past and the payload of its value.
+    fn read_wholly(
+        key: &[u8],
+        row: &'r [u8],
+    ) -> Result<(Self, VersionVector, &'r [u8]), DecodeError> {
+        let entry = Self::read(key, row)?;
+        place::Place::check(entry.place)?;
+        let (past, payload) = split_item_value(entry.value)?;
+        Ok((entry, past, payload))
     }
 
     fn to_row(&self) -> Vec<u8> {
