@@ -29,36 +29,39 @@
 //! Each item is a row of items and a row of dots. Of every row of dots the item must be there and
 //! hash to what the row says; of a damaged page of items, rows that hash so count as sound.
 //! Where the table of items has a gap, that of dots must have none there. Vector and journal
-//! must be whole, and the root that the digest has kept must be that of the dots.
+//! must be whole, and the root must be that of the dots where the digest has kept one that can be
+//! read. The row of a space's name and the commit that touched it last must not differ in what it
+//! is called.
 //!
 //! # What is lost for good
 //! What only this store had ever seen and what is damaged beyond reading. Of a space that was
 //! not whole: removals that no peer had heard of, so what they removed is there again; the removal
-//! log; and what was [dropped](super::Store::drop_space) is dropped no more if its name stood in
-//! the damage. Positions in the changes of the old store mean nothing in the new one. Nothing is
+//! log; and what was [dropped](super::Store::drop_space) is dropped no more if its name, or the
+//! note that it is being dropped, stood in the damage. Of the trash what cannot be read, which
+//! nothing counts; of what waited in a recovered store too, which counts as lost. Positions in the changes of the old store mean nothing in the new one. Nothing is
 //! found where all four copies of the first block are gone.
 
 mod finish;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use super::catalog::check_name;
 use super::check::check_row;
 use super::dropping::is_dropped;
 use super::options::Options;
 use super::rows::{
     Runs, SPACE_BYTES, Which, corrupt, dot_key, dot_of_key, dot_value, item_key, item_value,
-    number_in, read_state, read_vector, split_dot_value, split_item_key, split_item_value,
+    number_in, read_vector, split_dot_value, split_item_key, split_item_value, vector_entry,
 };
 use super::store::Store;
 use crate::causal::{Dot, ReplicaId, VersionVector};
 use crate::codec::{Kind, Place, limits, place};
 use crate::digest::{self, ItemHash, Marks};
-use crate::error::{Error, shown};
+use crate::error::Error;
 use crate::storage::{
-    FileOptions, Gap, Read, RedbStorage, Storage, StorageError, Survey, Table, Wreck, Write,
+    FileOptions, Gap, RedbStorage, Storage, StorageError, Survey, Table, Wreck, Write,
 };
 
 /// What a recovery has saved.
@@ -170,8 +173,11 @@ impl Store {
 /// What is found of a space.
 #[derive(Default)]
 struct Found {
+    /// By the row of its name, where there is one and no more.
     name: Option<String>,
     vector: Option<VersionVector>,
+    /// Up to where a delta was staged.
+    staged: VersionVector,
     items: u64,
     lost: u64,
     /// Something of it may be lost.
@@ -182,9 +188,20 @@ struct Found {
 }
 
 impl Found {
-    /// Whether an event counts as seen. Where nobody knows, it is not taken for staged.
-    fn may_cover(&self, dot: Dot) -> bool {
-        self.vector.as_ref().is_none_or(|vector| vector.contains(dot))
+    /// Whether an event is part of a delta that had not come to its end: it will come again.
+    /// Where nobody knows, it is not taken for that; what else is above the vector shows that
+    /// something of that was lost.
+    fn is_staged(&mut self, dot: Dot) -> bool {
+        let above = self.vector.as_ref().is_some_and(|vector| !vector.contains(dot));
+        let staged = self.staged.contains(dot);
+        self.incomplete |= above && !staged;
+        above && staged
+    }
+
+    /// Whether nothing is here, and nothing was lost.
+    fn is_nothing(&self) -> bool {
+        let unseen = self.vector.as_ref().is_some_and(VersionVector::is_empty);
+        unseen && !self.incomplete && self.items == 0
     }
 }
 
@@ -194,9 +211,9 @@ struct Recovery<'a> {
     progress: &'a mut dyn FnMut(u64),
     rows: u64,
     spaces: BTreeMap<u32, Found>,
-    /// The names of spaces.
+    /// Names that spaces have got.
     taken: BTreeSet<String>,
-    /// All names of spaces are known, so that rows of others are those of dropped ones.
+    /// All spaces are known, so that rows of others are those of dropped ones.
     named: bool,
     report: RecoverReport,
 }
@@ -247,8 +264,7 @@ impl<'a> Recovery<'a> {
             if self.named || is_dropped(self.wreck, number)? {
                 return Ok(None);
             }
-            let name = self.name_by_touch(number)?.filter(|name| self.taken.insert(name.clone()));
-            self.spaces.insert(number, Found { name, ..Found::default() });
+            self.spaces.insert(number, Found::default());
         }
         Ok(self.spaces.get_mut(&number).map(|found| (number, found)))
     }
@@ -264,43 +280,18 @@ impl<'a> Recovery<'a> {
         numbers.filter(|space| gaps.iter().any(|gap| within(*space, gap))).collect()
     }
 
-    fn names(&mut self) -> Result<(), StorageError> {
-        let survey = self.survey(Table::Spaces, |this, name, row| {
-            if let Some(number) = number_in(row) {
-                let name = sound_name(name).filter(|name| this.taken.insert(name.clone()));
-                // Of two names for one number nobody knows which is wrong.
-                let incomplete = this.spaces.contains_key(&number);
-                this.spaces.insert(number, Found { name, incomplete, ..Found::default() });
-            }
-            Ok(())
-        })?;
-        // Of a space whose name is lost.
-        self.survey(Table::States, |this, key, _| this.space(key).map(drop))?;
-        self.named = survey.gaps.is_empty();
-        Ok(())
-    }
-
-    /// What the commit that touched a space last calls it.
-    fn name_by_touch(&self, number: u32) -> Result<Option<String>, StorageError> {
-        let Ok(state) = read_state(self.wreck, number) else { return Ok(None) };
-        let name = self.wreck.get(Table::Touched, &state.touched.to_be_bytes())?;
-        Ok(name.and_then(|name| sound_name(&name)))
-    }
-
     fn vectors(&mut self) -> Result<(), StorageError> {
         let survey = self.survey(Table::Vectors, |this, key, row| {
-            // All but what was staged.
-            let kept = key.get(SPACE_BYTES) != Some(&(Which::Staged as u8));
-            match this.space(key)?.filter(|_| kept) {
-                Some(_) if check_row(Table::Vectors, key, row).is_ok() => {
-                    this.to.put(Table::Vectors, key, row)
-                }
-                Some((_, found)) => {
-                    found.incomplete = true;
-                    Ok(())
-                }
-                None => Ok(()),
+            let Some((_, found)) = this.space(key)? else { return Ok(()) };
+            let sound = check_row(Table::Vectors, key, row).is_ok();
+            if key.get(SPACE_BYTES) != Some(&(Which::Staged as u8)) {
+                found.incomplete |= !sound;
+                return if sound { this.to.put(Table::Vectors, key, row) } else { Ok(()) };
             }
+            if let (true, Some(last)) = (sound, vector_entry(key, row)) {
+                found.staged.advance(last);
+            }
+            Ok(())
         })?;
         let unknown = self.touched_by(&survey.gaps);
         for (number, found) in &mut self.spaces {
@@ -325,6 +316,10 @@ impl<'a> Recovery<'a> {
         let Some(found) = self.spaces.get_mut(&number) else { return Ok(()) };
         let parts = split_item_value(value);
         let (past, payload) = parts.map_err(|e| corrupt(Table::Items, place, e))?;
+        if self.to.get(Table::Dots, &dot_key(number, dot))?.is_some() {
+            found.incomplete = true; // two places for one dot: the one that came first stays
+            return Ok(());
+        }
         let row = dot_value(ItemHash::of(dot, place, payload), !past.is_empty(), place);
         self.to.put(Table::Dots, &dot_key(number, dot), &row)?;
         self.to.put(Table::Items, &item_key(number, place, Some(dot)), value)?;
@@ -340,11 +335,10 @@ impl<'a> Recovery<'a> {
                 found.incomplete = true;
                 return Ok(());
             };
-            // Part of a delta that had not come to its end: it will come again.
-            if !found.may_cover(dot) {
-                return Ok(());
+            match found.is_staged(dot) {
+                true => Ok(()),
+                false => this.put(number, (place, dot), value),
             }
-            this.put(number, (place, dot), value)
         })
     }
 
@@ -388,7 +382,7 @@ impl<'a> Recovery<'a> {
             found.incomplete = true;
             return Ok(());
         };
-        if !found.may_cover(dot) {
+        if found.is_staged(dot) {
             return Ok(());
         }
         if let Some(made) = self.to.get(Table::Dots, key)? {
@@ -440,11 +434,6 @@ impl<'a> Recovery<'a> {
         }
         Ok(())
     }
-}
-
-/// What a row calls a space, where that can be its name.
-fn sound_name(name: &[u8]) -> Option<String> {
-    check_name(name).ok().map(|()| shown(name))
 }
 
 /// Place and dot of an item's row, where both are what they must be.

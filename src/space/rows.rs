@@ -112,6 +112,13 @@ pub(super) fn read_tagged(rows: &dyn Read, space: u32) -> Result<TaggedVector, S
     TaggedVector::from_sorted(entries).ok_or_else(|| no_vector(space, Which::Seen))
 }
 
+/// The last event that a row of a vector covers.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn vector_entry(key: &[u8], row: &[u8]) -> Option<Dot> {
+    let replica = <[u8; 16]>::try_from(key.get(SPACE_BYTES + 1..)?).ok()?;
+    seq_of(row).map(|seq| Dot::new(ReplicaId::from_bytes(replica), seq))
+}
+
 /// The value of an entry of the vector of a space.
 pub(super) fn entry_value(seq: Seq, tag: Tag) -> [u8; 16] {
     let mut value = [0; 16];
@@ -342,7 +349,12 @@ impl Removal {
                 let count = cursor.count(DOT_BYTES, limits::CHUNK_EVENTS)?;
                 let mut dots = Vec::with_capacity(count);
                 for _ in 0..count {
-                    dots.push(cursor.fixed_dot()?);
+                    let here = cursor.clone();
+                    let dot = cursor.fixed_dot()?;
+                    if dots.last().is_some_and(|last| *last >= dot) {
+                        return Err(here.wrong(Problem::Unsorted));
+                    }
+                    dots.push(dot);
                 }
                 Self::Dots(dots)
             }

@@ -28,8 +28,8 @@
 
 use super::batch::{Batch, Renaming};
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, item_value, put_dot,
-    space_key, split_item_value,
+    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, item_value, number_in,
+    put_dot, space_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
@@ -38,7 +38,7 @@ use crate::codec::{Cursor, DecodeError, Place, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, StorageError, Table, Write};
 
-const WAITING_KEY: &[u8] = b"salvaged/";
+pub(super) const WAITING_KEY: &[u8] = b"salvaged/";
 
 fn prefix(space: u32) -> Vec<u8> {
     [WAITING_KEY, &space_key(space)].concat()
@@ -130,6 +130,11 @@ pub(super) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, Decode
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn is_waiting(key: &[u8]) -> bool {
     key.starts_with(WAITING_KEY)
+}
+
+/// The number of the space in which such a row waits.
+pub(super) fn waits_in(key: &[u8]) -> Option<u32> {
+    key.strip_prefix(WAITING_KEY).and_then(number_in)
 }
 
 /// Drops what waits in a space.

@@ -303,7 +303,9 @@ fn a_number_of_a_space_that_is_another_one_s_is_found_by_a_check() {
         assert!(problems.iter().any(says_so), "{problems:?}");
     }
     let nameless = world.here.iter().filter(|row| row.0 != Table::Spaces).cloned().collect();
-    assert_eq!(found(nameless), ["the space of number 0 has no name"]);
+    let problems = found(nameless);
+    assert_eq!(problems[0], "the space of number 0 has no name");
+    assert!(problems[1].contains("waits in no space"), "{problems:?}");
 }
 
 /// What is no text names no space.

@@ -147,10 +147,13 @@ fn options(now_ms: Option<u64>) -> Options {
 fn opened(path: &Path, options: Options) -> Result<Store, Failure> {
     Store::open_with(path, options).map_err(|error| match error {
         // Nor can it be checked.
-        Error::Storage(StorageError::Corrupt { .. }) => Failure::new(format_args!(
-            "{}: {error}; it cannot be opened: save what is sound with rejoin recover",
-            path.display()
-        )),
+        Error::Storage(StorageError::Corrupt { .. }) => {
+            let (path, error) = (path.display().to_string(), error.to_string());
+            let named = if error.contains(&path) { String::new() } else { format!("{path}: ") };
+            Failure::new(format_args!(
+                "{named}{error}; it cannot be opened: save what is sound with rejoin recover"
+            ))
+        }
         error => error.into(),
     })
 }

@@ -58,12 +58,14 @@ fn check_number(key: &[u8], row: &[u8]) -> Option<Result<(), DecodeError>> {
 }
 
 /// Whether each space has a number of its own, which no other will be given, and each number that
-/// has a state a name, but for those that were dropped.
+/// has a state a name, but for those that were dropped; and whether it is a space in which
+/// something salvaged waits.
 pub(super) fn numbers(rows: &dyn Read, report: &mut CheckReport) -> Result<(), StorageError> {
-    let count = rows.get(Table::Meta, store::SPACES_KEY)?.as_deref().and_then(number_in);
+    let count = rows.get(Table::Meta, store::SPACES_KEY)?;
+    let count = count.and_then(|row| row.try_into().ok()).map_or(0, u32::from_be_bytes);
     let mut named = BTreeSet::new();
     each_row(rows, Table::Spaces, &[], |name, row| {
-        let number = number_in(row).filter(|number| *number < count.unwrap_or(0));
+        let number = number_in(row).filter(|number| *number < count);
         if !number.is_some_and(|number| named.insert(number)) {
             report.wrong(&shown(name), "its number is another one's, or none");
         }
@@ -75,6 +77,12 @@ pub(super) fn numbers(rows: &dyn Read, report: &mut CheckReport) -> Result<(), S
             && !is_dropped(rows, number)?
         {
             report.note(format!("the space of number {number} has no name"));
+        }
+        Ok(())
+    })?;
+    each_row(rows, Table::Meta, waiting::WAITING_KEY, |key, _| {
+        if !waiting::waits_in(key).is_some_and(|number| named.contains(&number)) {
+            report.note(format!("{} waits in no space", key.escape_ascii()));
         }
         Ok(())
     })

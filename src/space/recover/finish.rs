@@ -1,8 +1,9 @@
 //! What a new store is given beside its items, and what becomes of spaces that are not whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Found, Recovery, sound_item, sound_name};
+use super::names::sound_name;
+use super::{Found, Recovery, sound_item};
 use crate::digest::ItemHash;
 use crate::space::catalog::touch;
 use crate::space::check::check_row;
@@ -12,7 +13,7 @@ use crate::space::rows::{
 };
 use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
 use crate::space::trash::Head;
-use crate::space::waiting::{Waiting, clear, is_waiting, set_aside};
+use crate::space::waiting::{Waiting, clear, is_waiting, set_aside, waits_in};
 use crate::storage::{StorageError, Table};
 
 impl Recovery<'_> {
@@ -20,7 +21,7 @@ impl Recovery<'_> {
         self.survey(Table::Removals, |this, key, row| {
             let Some((_, found)) = this.space(key)? else { return Ok(()) };
             let (Ok(dot), Ok(_)) = (dot_of_key(key), Removal::from_row(row)) else { return Ok(()) };
-            if found.incomplete || !found.may_cover(dot) {
+            if found.is_staged(dot) || found.incomplete {
                 return Ok(());
             }
             found.removals.push(dot);
@@ -32,31 +33,27 @@ impl Recovery<'_> {
 
     /// What of it is sound, counted anew.
     pub(super) fn trash(&mut self) -> Result<(), StorageError> {
+        let mut met = BTreeSet::new();
         self.survey(Table::Trash, |this, key, row| {
-            let known = this.space(key)?.is_some();
-            match known && check_row(Table::Trash, key, row).is_ok() {
-                true => this.to.put(Table::Trash, key, row),
-                false => Ok(()),
+            let Some((number, _)) = this.space(key)? else { return Ok(()) };
+            if check_row(Table::Trash, key, row).is_err() {
+                return Ok(());
             }
+            met.insert(number);
+            this.to.put(Table::Trash, key, row)
         })?;
-        self.spaces.keys().try_for_each(|number| Head::recount(self.to, *number))
-    }
-
-    /// A name for a space of which nobody knows what it is called.
-    fn new_name(&mut self, number: u32) -> String {
-        let mut name = format!("recovered-{number}");
-        while !self.taken.insert(name.clone()) {
-            name.push('-');
-        }
-        name
+        met.iter().try_for_each(|number| Head::recount(self.to, *number))
     }
 
     pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
-        for (number, mut found) in core::mem::take(&mut self.spaces) {
-            let name = found.name.take().unwrap_or_else(|| {
-                found.incomplete = true;
-                self.new_name(number)
-            });
+        let mut spaces = core::mem::take(&mut self.spaces);
+        for (number, _) in spaces.extract_if(.., |_, found| found.is_nothing()) {
+            // A number that is none: the space of that name has another one.
+            clear(self.to, Table::Trash, &space_key(number))?;
+        }
+        self.name(&mut spaces)?;
+        for (number, mut found) in spaces {
+            let name = found.name.take().unwrap_or_default();
             self.report.spaces += 1;
             self.report.lost += found.lost;
             let mut state = State::default();
@@ -117,6 +114,7 @@ impl Recovery<'_> {
                             continue;
                         }
                         let name = name.unwrap_or_else(|| self.new_name(number));
+                        self.taken.insert(name.clone());
                         self.report.spaces += 1;
                         self.found_space(number, &name, State::default())?;
                     }
@@ -148,12 +146,18 @@ impl Recovery<'_> {
 
     pub(super) fn whole_store(&mut self) -> Result<(), StorageError> {
         self.survey(Table::Meta, |this, key, row| {
-            let kept = key == CLOCK_KEY || is_waiting(key);
-            if !kept || check_row(Table::Meta, key, row).is_err() {
+            let waits = is_waiting(key);
+            if key != CLOCK_KEY && !waits {
                 return Ok(());
             }
+            let known = !waits || waits_in(key).is_some_and(|n| this.spaces.contains_key(&n));
             // Stand-ins stand among the items.
-            this.report.waiting += u64::from(is_waiting(key) && row.first() == Some(&0));
+            let counts = u64::from(waits && row.first() != Some(&1));
+            if !known || check_row(Table::Meta, key, row).is_err() {
+                this.report.lost += counts;
+                return Ok(());
+            }
+            this.report.waiting += counts;
             this.to.put(Table::Meta, key, row)
         })?;
         let count = self.spaces.keys().last().map_or(0, |last| last.saturating_add(1));

@@ -190,7 +190,12 @@ impl Health {
 fn without_path(error: &StorageError) -> String {
     match error {
         StorageError::Io { doing, source, .. } => format!("{doing}: {source}"),
-        StorageError::Corrupt { reason, .. } => reason.clone(),
+        StorageError::Corrupt { reason, .. } | StorageError::NotAStore { reason, .. } => {
+            reason.clone()
+        }
+        StorageError::AlreadyOpen { .. } | StorageError::NewerFormat { .. } => {
+            "it is not to be used by this process".to_owned()
+        }
         other => other.to_string(),
     }
 }
