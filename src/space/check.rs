@@ -69,8 +69,9 @@ impl CheckReport {
 impl Store {
     /// Checks the store against itself: each item against its dot and its hash, counts
     /// against rows, each node of the digest against the dots, and of all other rows whether
-    /// they can be read. Reads every row, each block of the file verified against its seal, and
-    /// holds a MiB of them in memory, or one. What it does not look at is the engine's own: see
+    /// they can be read; and whether spaces have numbers of their own, and nothing counts further
+    /// than the commits that have been. Reads every row, each block of the file verified against its
+    /// seal, and holds a MiB of them in memory, or one, and the names and numbers of spaces. What it does not look at is the engine's own: see
     /// [`check_deep`](Self::check_deep). It stops at a block that does not match its seal, since
     /// nothing can be said of what stands behind it.
     ///

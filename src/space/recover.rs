@@ -180,6 +180,8 @@ struct Found {
     staged: VersionVector,
     items: u64,
     lost: u64,
+    /// Something of it waits since an earlier recovery.
+    waits: bool,
     /// Something of it may be lost.
     incomplete: bool,
     marks: Marks,
@@ -201,7 +203,7 @@ impl Found {
     /// Whether nothing is here, and nothing was lost.
     fn is_nothing(&self) -> bool {
         let unseen = self.vector.as_ref().is_some_and(VersionVector::is_empty);
-        unseen && !self.incomplete && self.items == 0
+        unseen && !self.incomplete && self.items == 0 && !self.waits
     }
 }
 
@@ -232,9 +234,10 @@ impl<'a> Recovery<'a> {
         self.digests()?;
         self.removals()?;
         self.trash()?;
+        self.whole_store()?;
         self.finish_spaces()?;
         self.later()?;
-        self.whole_store()?;
+        self.count_spaces()?;
         (self.progress)(self.rows);
         Ok(())
     }

@@ -28,8 +28,8 @@
 
 use super::batch::{Batch, Renaming};
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, item_value, number_in,
-    put_dot, space_key, split_item_value,
+    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, item_value, put_dot,
+    space_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
@@ -126,15 +126,10 @@ pub(super) fn respelled(key: &[u8], row: &[u8]) -> Option<Result<Vec<u8>, Decode
     key.starts_with(WAITING_KEY).then(read)
 }
 
-/// Whether a row of the whole store is one of these.
-#[cfg(not(target_arch = "wasm32"))]
-pub(super) fn is_waiting(key: &[u8]) -> bool {
-    key.starts_with(WAITING_KEY)
-}
-
-/// The number of the space in which such a row waits.
-pub(super) fn waits_in(key: &[u8]) -> Option<u32> {
-    key.strip_prefix(WAITING_KEY).and_then(number_in)
+/// What follows in the key of such a row: the number of the space first. `None` where the key is
+/// another one's.
+pub(super) fn waits_in(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(WAITING_KEY)
 }
 
 /// Drops what waits in a space.

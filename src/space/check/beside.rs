@@ -81,7 +81,8 @@ pub(super) fn numbers(rows: &dyn Read, report: &mut CheckReport) -> Result<(), S
         Ok(())
     })?;
     each_row(rows, Table::Meta, waiting::WAITING_KEY, |key, _| {
-        if !waiting::waits_in(key).is_some_and(|number| named.contains(&number)) {
+        let number = waiting::waits_in(key).and_then(number_in);
+        if !number.is_some_and(|number| named.contains(&number)) {
             report.note(format!("{} waits in no space", key.escape_ascii()));
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::space::rows::{
 };
 use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
 use crate::space::trash::Head;
-use crate::space::waiting::{Waiting, clear, is_waiting, set_aside, waits_in};
+use crate::space::waiting::{Waiting, clear, set_aside, waits_in};
 use crate::storage::{StorageError, Table};
 
 impl Recovery<'_> {
@@ -43,6 +43,27 @@ impl Recovery<'_> {
             this.to.put(Table::Trash, key, row)
         })?;
         met.iter().try_for_each(|number| Head::recount(self.to, *number))
+    }
+
+    /// Of what concerns the whole store the clock, and what waits since an earlier recovery.
+    pub(super) fn whole_store(&mut self) -> Result<(), StorageError> {
+        self.survey(Table::Meta, |this, key, row| {
+            let Some(waits) = waits_in(key) else {
+                let sound = key == CLOCK_KEY && check_row(Table::Meta, key, row).is_ok();
+                return if sound { this.to.put(Table::Meta, key, row) } else { Ok(()) };
+            };
+            // Stand-ins stand among the items.
+            let counts = u64::from(row.first() != Some(&1));
+            let known = this.space(waits)?.filter(|_| check_row(Table::Meta, key, row).is_ok());
+            let Some((_, found)) = known else {
+                this.report.lost += counts;
+                return Ok(());
+            };
+            found.waits = true;
+            this.report.waiting += counts;
+            this.to.put(Table::Meta, key, row)
+        })?;
+        Ok(())
     }
 
     pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
@@ -144,22 +165,8 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    pub(super) fn whole_store(&mut self) -> Result<(), StorageError> {
-        self.survey(Table::Meta, |this, key, row| {
-            let waits = is_waiting(key);
-            if key != CLOCK_KEY && !waits {
-                return Ok(());
-            }
-            let known = !waits || waits_in(key).is_some_and(|n| this.spaces.contains_key(&n));
-            // Stand-ins stand among the items.
-            let counts = u64::from(waits && row.first() != Some(&1));
-            if !known || check_row(Table::Meta, key, row).is_err() {
-                this.report.lost += counts;
-                return Ok(());
-            }
-            this.report.waiting += counts;
-            this.to.put(Table::Meta, key, row)
-        })?;
+    /// How many spaces there are, as numbers are given to them.
+    pub(super) fn count_spaces(&mut self) -> Result<(), StorageError> {
         let count = self.spaces.keys().last().map_or(0, |last| last.saturating_add(1));
         self.to.put(Table::Meta, SPACES_KEY, &count.to_be_bytes())
     }
