@@ -178,8 +178,9 @@
 //!
 //! *Lost* is what only the damaged store had ever seen and what is damaged itself. Of a space that
 //! was not whole, removals that nobody else had heard of are forgotten too: what they removed is
-//! there again. Nothing can be saved where all four copies of the file's first block, its
-//! first 16 KiB, are gone.
+//! there again. What else may be lost, such as records of removals or things in the trash, is said
+//! by its kind (`RecoverReport::also_lost`, `also_lost` in JSON). Nothing can be saved where all four
+//! copies of the file's first block, its first 16 KiB, are gone.
 //!
 //! ```
 //! # let folder = tempfile::tempdir().unwrap();

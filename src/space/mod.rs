@@ -141,7 +141,7 @@ pub use handles::{
 pub(crate) use options::Tuning;
 pub use options::{Clock, Options, Randomness};
 #[cfg(not(target_arch = "wasm32"))]
-pub use recover::RecoverReport;
+pub use recover::{Beside, RecoverReport};
 pub use resolve::Resolved;
 pub use scan::{Item, KeyEntry, Keys};
 pub use space::Space;

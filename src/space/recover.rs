@@ -27,7 +27,8 @@
 //!
 //! # How it is known that nothing is lost
 //! Each item is a row of items and a row of dots. Of every row of dots the item must be there and
-//! hash to what the row says; of a damaged page of items, rows that hash so count as sound.
+//! hash to what the row says; of a damaged page of items, and of one to which nothing leads any
+//! more, rows that hash so count as sound.
 //! Where the table of items has a gap, that of dots must have none there. Vector and journal
 //! must be whole, and the root must be that of the dots where the digest has kept one that can be
 //! read. The row of a space's name and the commit that touched it last must not differ in what it
@@ -42,6 +43,7 @@
 //! found where all four copies of the first block are gone.
 
 mod finish;
+mod items;
 mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,18 +53,53 @@ use std::path::Path;
 use super::check::check_row;
 use super::dropping::is_dropped;
 use super::options::Options;
-use super::rows::{
-    Runs, SPACE_BYTES, Which, corrupt, dot_key, dot_of_key, dot_value, item_key, item_value,
-    number_in, read_vector, split_dot_value, split_item_key, split_item_value, vector_entry,
-};
+use super::rows::{Runs, SPACE_BYTES, Which, number_in, read_vector, vector_entry};
 use super::store::Store;
 use crate::causal::{Dot, ReplicaId, VersionVector};
-use crate::codec::{Kind, Place, limits, place};
-use crate::digest::{self, ItemHash, Marks};
+use crate::digest::{self, Marks};
 use crate::error::Error;
 use crate::storage::{
     FileOptions, Gap, RedbStorage, Storage, StorageError, Survey, Table, Wreck, Write,
 };
+
+/// What a store holds beside items, and may have lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Beside {
+    /// Spaces, of which nothing is left that names them.
+    Spaces,
+    /// Records of removals: peers that have not heard of those come to them by a walk of the
+    /// digests, where the [brake](super::MassRemoval) may ask.
+    Removals,
+    /// Things in the [trash](super::Trash).
+    Trash,
+    /// Salvaged items that waited since an earlier recovery.
+    Waiting,
+}
+
+impl Beside {
+    /// One word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spaces => "spaces",
+            Self::Removals => "removals",
+            Self::Trash => "trash",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+impl core::fmt::Display for Beside {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Spaces => "whole spaces",
+            Self::Removals => "records of removals",
+            Self::Trash => "things in the trash",
+            Self::Waiting => "salvaged items that waited",
+        })
+    }
+}
 
 /// What a recovery has saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,17 +118,26 @@ pub struct RecoverReport {
     pub waiting: u64,
     /// Items that are known to be lost. Of a gap in both tables nobody knows how many there were.
     pub lost: u64,
+    /// What else may be lost, of which nobody knows how much.
+    pub also_lost: BTreeSet<Beside>,
     /// Commits of the journal may be lost: the newest writes before a crash.
     pub journal_damaged: bool,
     /// Pages of the file that could not be read.
     pub pages_lost: u64,
-    /// Pages in which one flipped bit was found and taken back.
+    /// Pages in which one flipped bit was found and taken back, or of which there was a copy.
     pub pages_mended: u64,
     /// Bytes of the new file.
     pub file_bytes: u64,
 }
 
 impl RecoverReport {
+    /// Whether all that there was is in the new store.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        let nothing = self.lost == 0 && self.incomplete.is_empty() && self.also_lost.is_empty();
+        nothing && !self.journal_damaged
+    }
+
     /// Of nothing saved yet.
     const fn empty() -> Self {
         Self {
@@ -101,6 +147,7 @@ impl RecoverReport {
             items: 0,
             waiting: 0,
             lost: 0,
+            also_lost: BTreeSet::new(),
             journal_damaged: false,
             pages_lost: 0,
             pages_mended: 0,
@@ -230,6 +277,7 @@ impl<'a> Recovery<'a> {
         self.names()?;
         self.vectors()?;
         let items = self.items()?;
+        self.strays(&items)?;
         self.dots(&items)?;
         self.digests()?;
         self.removals()?;
@@ -309,113 +357,6 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// Puts an item where it stands in a store.
-    fn put(
-        &mut self,
-        number: u32,
-        (place, dot): (&[u8], Dot),
-        value: &[u8],
-    ) -> Result<(), StorageError> {
-        let Some(found) = self.spaces.get_mut(&number) else { return Ok(()) };
-        let parts = split_item_value(value);
-        let (past, payload) = parts.map_err(|e| corrupt(Table::Items, place, e))?;
-        if self.to.get(Table::Dots, &dot_key(number, dot))?.is_some() {
-            found.incomplete = true; // two places for one dot: the one that came first stays
-            return Ok(());
-        }
-        let row = dot_value(ItemHash::of(dot, place, payload), !past.is_empty(), place);
-        self.to.put(Table::Dots, &dot_key(number, dot), &row)?;
-        self.to.put(Table::Items, &item_key(number, place, Some(dot)), value)?;
-        found.items += 1;
-        found.marks.came(dot);
-        Ok(())
-    }
-
-    fn items(&mut self) -> Result<Survey, StorageError> {
-        self.survey(Table::Items, |this, key, value| {
-            let Some((number, found)) = this.space(key)? else { return Ok(()) };
-            let Some((place, dot)) = sound_item(key, value) else {
-                found.incomplete = true;
-                return Ok(());
-            };
-            match found.is_staged(dot) {
-                true => Ok(()),
-                false => this.put(number, (place, dot), value),
-            }
-        })
-    }
-
-    /// Holds each row of a dot against its item.
-    fn dots(&mut self, items: &Survey) -> Result<(), StorageError> {
-        let mut suspects = BTreeMap::new();
-        for (key, value) in &items.suspects {
-            if let (Some(number), Some((place, dot))) = (number_in(key), sound_item(key, value)) {
-                suspects.insert(dot_key(number, dot), (place, value.as_slice()));
-            }
-        }
-        let survey = self.survey(Table::Dots, |this, key, row| {
-            this.space(key)?;
-            this.dot(key, row, &suspects)
-        })?;
-        // A row of a damaged page that says what an item's does is sound, however it stands there.
-        for (key, row) in &survey.suspects {
-            if self.space(key)?.is_some() && suspects.contains_key(key.as_slice()) {
-                self.dot(key, row, &suspects)?;
-            }
-        }
-        let (without_items, without_dots) =
-            (self.touched_by(&items.gaps), self.touched_by(&survey.gaps));
-        for number in without_items.intersection(&without_dots) {
-            if let Some(found) = self.spaces.get_mut(number) {
-                found.incomplete = true;
-            }
-        }
-        Ok(())
-    }
-
-    fn dot(
-        &mut self,
-        key: &[u8],
-        row: &[u8],
-        suspects: &BTreeMap<Vec<u8>, (&[u8], &[u8])>,
-    ) -> Result<(), StorageError> {
-        let Some(number) = number_in(key) else { return Ok(()) };
-        let Some(found) = self.spaces.get_mut(&number) else { return Ok(()) };
-        let (Ok(dot), Ok(old)) = (dot_of_key(key), split_dot_value(row)) else {
-            found.incomplete = true;
-            return Ok(());
-        };
-        if found.is_staged(dot) {
-            return Ok(());
-        }
-        if let Some(made) = self.to.get(Table::Dots, key)? {
-            let made = split_dot_value(&made).map_err(|e| corrupt(Table::Dots, key, e))?;
-            if made.hash == old.hash && made.place == old.place {
-                return Ok(());
-            }
-            // Which of the two is wrong nobody can tell.
-            self.to.delete(Table::Items, &item_key(number, made.place, Some(dot)))?;
-            self.to.delete(Table::Dots, key)?;
-            found.items -= 1;
-        } else if let Some((place, value)) = suspects.get(key)
-            && let Ok((past, payload)) = split_item_value(value)
-            && *place == old.place
-            && ItemHash::of(dot, place, payload) == old.hash
-            && past.is_empty() != old.has_past
-        {
-            // The hash says nothing of the past. Without it an item is the same and replaces
-            // less by itself; only what a counter's row adds up must not count beside it.
-            let counts = place::leaf_kind(place).is_ok_and(|kind| kind == Kind::COUNTER);
-            if past.is_empty() || !counts {
-                let value = item_value(&VersionVector::new(), payload);
-                return self.put(number, (place, dot), &value);
-            }
-        }
-        found.lost += 1;
-        found.incomplete = true;
-        Ok(())
-    }
-
     /// Holds what was found against the roots that the digest has kept.
     fn digests(&mut self) -> Result<(), StorageError> {
         let survey = self.survey(Table::Digest, |_, _, _| Ok(()))?;
@@ -437,12 +378,4 @@ impl<'a> Recovery<'a> {
         }
         Ok(())
     }
-}
-
-/// Place and dot of an item's row, where both are what they must be.
-fn sound_item<'k>(key: &'k [u8], value: &[u8]) -> Option<(&'k [u8], Dot)> {
-    let (place, dot) = split_item_key(key).ok()?;
-    Place::check(place).ok()?;
-    let payload = split_item_value(value).ok()?.1;
-    (payload.len() <= limits::VALUE_BYTES + super::change::STAMP_BYTES).then_some((place, dot))
 }

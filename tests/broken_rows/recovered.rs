@@ -14,8 +14,14 @@ use crate::world::{Row, World, living, open, options_of, rows_of, session, table
 
 /// The store that is recovered from one of these rows.
 fn recovered(folder: &Path, rows: &[Row]) -> (RecoverReport, Store) {
-    let (old, new) = (folder.join("old"), folder.join("new"));
-    for file in ["old", "old.id", "new", "new.id"] {
+    made(folder, rows);
+    from_file(folder)
+}
+
+/// Makes a store of these rows.
+fn made(folder: &Path, rows: &[Row]) {
+    let old = folder.join("old");
+    for file in ["old", "old.id"] {
         let _ = std::fs::remove_file(folder.join(file));
     }
     let mut drawn = 0;
@@ -27,6 +33,13 @@ fn recovered(folder: &Path, rows: &[Row]) -> (RecoverReport, Store) {
         rows.iter().try_for_each(|(table, key, row)| to.put(*table, key, row))
     });
     drop(made.unwrap());
+}
+
+fn from_file(folder: &Path) -> (RecoverReport, Store) {
+    let (old, new) = (folder.join("old"), folder.join("new"));
+    for file in ["new", "new.id"] {
+        let _ = std::fs::remove_file(folder.join(file));
+    }
     let report = Store::recover_telling(&old, &new, &options_of(77), |_| {}).unwrap();
     assert_eq!(report.file_bytes, std::fs::metadata(&new).unwrap().len());
     let store = Store::open_with(&new, options_of(78)).unwrap();
@@ -245,4 +258,54 @@ fn what_is_sound_of_the_trash_is_counted_anew() {
         let left = usize::from(row.1[4] == 1);
         assert_eq!(trashed(&rows).len(), all.len() - left, "{row:?}");
     }
+}
+
+/// Whichever block of the file is gone: that nothing is lost is said where nothing is, and what
+/// remains is all the rest.
+#[test]
+fn that_nothing_is_lost_is_said_only_where_nothing_is() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    // So much of everything that it takes several pages.
+    let tables = tables_of(1, &world.here);
+    let store = open(1, &tables).unwrap();
+    let space = main_of(&store);
+    (0..400).for_each(|n| space.set("many").add(&n).unwrap());
+    (0..120).for_each(|n| assert!(space.set("many").remove(&n).unwrap()));
+    let mut rows = rows_of(&tables);
+    let waits = rows.iter().find(|row| row.1.starts_with(b"salvaged/")).unwrap().clone();
+    rows.extend((2..120).map(|seq| {
+        let mut row = waits.clone();
+        *row.1.last_mut().unwrap() = seq;
+        row
+    }));
+    made(folder.path(), &rows);
+    let (report, new) = from_file(folder.path());
+    assert!(report.is_whole(), "{report:?}");
+    let all = holds(&new);
+    assert!(all[0] > 40 && all[1] == 119 && all[2] > 5_000 && all[3] > 0, "{all:?}");
+    drop(new);
+    let (bytes, mut losses) = (std::fs::read(folder.path().join("old")).unwrap(), BTreeSet::new());
+    for block in 0..bytes.len() / 4096 {
+        let mut bytes = bytes.clone();
+        bytes[block * 4096..][..4096].fill(0);
+        std::fs::write(folder.path().join("old"), bytes).unwrap();
+        let (report, new) = from_file(folder.path());
+        assert!(new.check().unwrap().is_sound(), "block {block}");
+        assert_eq!(report.spaces, 1, "block {block}: {report:?}");
+        let now = holds(&new);
+        assert_eq!(report.is_whole(), now == all, "block {block}: {now:?} of {all:?}, {report:?}");
+        losses.extend(report.also_lost);
+        // Items that still waited have no other row to tell that they did.
+        assert!(now[0] + now[1] >= all[0], "block {block}: {now:?} of {all:?}");
+    }
+    assert!(losses.len() >= 3, "{losses:?}");
+}
+
+/// Of the one space that there is, whatever it is called: items, what waits, bytes of records of
+/// removals, the trash.
+fn holds(store: &Store) -> [u64; 4] {
+    let names = store.spaces("").unwrap();
+    assert_eq!(names.len(), 1);
+    let status = store.space(&names[0]).unwrap().status().unwrap();
+    [status.items, status.waiting, status.removal_log_bytes, status.trash_items]
 }

@@ -42,6 +42,8 @@ fn a_damaged_store_is_recovered_and_adopted() {
     let at_once = ["recover", old.to_str().unwrap(), at_once.to_str().unwrap(), "--adopt"];
     let report = w.json("none", &at_once);
     assert_eq!(&report["adopted"], waiting);
+    let file_bytes = std::fs::metadata(w.path("at once")).unwrap().len();
+    assert_eq!(report["file_bytes"].as_u64().unwrap(), file_bytes);
     assert_eq!(&w.json("at once", &["status"])["items"], waiting);
 }
 

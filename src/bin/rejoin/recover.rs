@@ -35,6 +35,11 @@ pub(crate) fn recover(
         true => crate::open(new, false, now_ms)?.adopt()?,
         false => 0,
     };
+    // What was adopted is in the file too.
+    let file_bytes = match adopted {
+        0 => report.file_bytes,
+        _ => std::fs::metadata(new).map_or(report.file_bytes, |metadata| metadata.len()),
+    };
     let names: Vec<String> =
         report.incomplete.iter().map(|name| text::json(name.as_bytes())).collect();
     let json = json!({
@@ -47,10 +52,11 @@ pub(crate) fn recover(
         "waiting": report.waiting,
         "adopted": adopted,
         "lost": report.lost,
+        "also_lost": report.also_lost.iter().map(|what| what.name()).collect::<Vec<_>>(),
         "journal_damaged": report.journal_damaged,
         "pages_lost": report.pages_lost,
         "pages_mended": report.pages_mended,
-        "file_bytes": report.file_bytes,
+        "file_bytes": file_bytes,
     });
     out.result(&json, line(&report, adopted, new))?;
     if report.waiting > adopted {
@@ -78,13 +84,17 @@ fn line(report: &RecoverReport, adopted: u64, new: &Path) -> String {
     if adopted > 0 {
         text += &format!("; {adopted} written anew");
     }
-    if report.incomplete.is_empty() && !report.journal_damaged {
+    if report.is_whole() {
         text += "; nothing is lost";
     } else {
         text += &format!("; {} items are known to be lost", report.lost);
     }
+    let mut others: Vec<String> = report.also_lost.iter().map(ToString::to_string).collect();
     if report.journal_damaged {
-        text += ", and some of the newest writes may be";
+        others.push("some of the newest writes".to_owned());
+    }
+    if !others.is_empty() {
+        text += &format!(", and {} may be", others.join(", "));
     }
     if report.pages_lost + report.pages_mended > 0 {
         let (lost, mended) = (report.pages_lost, report.pages_mended);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rejoin::net::{NetError, NetOptions, SyncError, sync_url};
-use rejoin::session::{Report, Scope, Session, SessionOptions};
+use rejoin::session::{Report, Scope, Session};
 use rejoin::space::MassRemoval;
 use rejoin::storage::StorageError;
 use rejoin::{Error, Store};
@@ -31,8 +31,10 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
     let store = place.store()?;
     // Both before anybody is called, or another file made.
     store.space(&place.space)?;
+    let of_this_file =
+        |error: Error| Failure::new(format_args!("{}: {error}", place.path.display()));
     if let Some(found) = store.damage()? {
-        return Err(Error::from(StorageError::Damaged { found }).into());
+        return Err(of_this_file(StorageError::Damaged { found }.into()));
     }
     let (report, other, failed) = match (&args.url, &args.file) {
         (Some(url), _) => {
@@ -41,8 +43,10 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
             (report, None, failed)
         }
         (None, Some(file)) => {
+            let here = Session::connect(&store, scope, nonce()).map_err(of_this_file)?;
             let there = open(file, true, place.now_ms)?;
-            let ([report, found], failed) = meet(&store, &there, scope, options.session);
+            let sides = (here.with(options.session), Session::accept(&there, nonce()));
+            let ([report, found], failed) = meet(sides);
             let failed = failed.map(|failed| {
                 let source = Box::new(failed.error);
                 let its_own = matches!(&*source, Error::Storage(_));
@@ -99,6 +103,12 @@ fn call(
     }
 }
 
+fn nonce() -> [u8; 16] {
+    let mut nonce = [0; 16];
+    (rejoin::Options::default().entropy)(&mut nonce);
+    nonce
+}
+
 /// Why a session in one process ended early, and whether the side here said so.
 struct Failed {
     here: bool,
@@ -107,23 +117,7 @@ struct Failed {
 
 /// Both sides of a session in one process: frames go straight from one to the other. What each
 /// of them says of it, this one first, and why it ended early, where it did.
-fn meet(
-    here: &Store,
-    there: &Store,
-    scope: Scope,
-    options: SessionOptions,
-) -> ([Report; 2], Option<Failed>) {
-    let mut nonces = [0; 32];
-    let entropy = rejoin::Options::default().entropy;
-    entropy(&mut nonces);
-    let (mut mine, mut other) = ([0; 16], [0; 16]);
-    mine.copy_from_slice(nonces.split_at(16).0);
-    other.copy_from_slice(nonces.split_at(16).1);
-    let mut here = match Session::connect(here, scope, mine) {
-        Ok(here) => here.with(options),
-        Err(error) => return (Default::default(), Some(Failed { here: true, error })),
-    };
-    let mut there = Session::accept(there, other);
+fn meet((mut here, mut there): (Session, Session)) -> ([Report; 2], Option<Failed>) {
     let started = Instant::now();
     let now_ms = || u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (ours, theirs) =

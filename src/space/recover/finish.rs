@@ -2,25 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::items::sound_item;
 use super::names::sound_name;
-use super::{Found, Recovery, sound_item};
+use super::{Beside, Found, Recovery};
 use crate::digest::ItemHash;
 use crate::space::catalog::touch;
 use crate::space::check::check_row;
 use crate::space::rows::{
-    Removal, State, Which, dot_key, dot_of_key, number_in, numbered_key, payload_of, read_vector,
-    space_key, split_dot_value,
+    Removal, State, Which, after, dot_key, dot_of_key, number_in, numbered_key, payload_of,
+    read_vector, space_key, split_dot_value,
 };
 use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
 use crate::space::trash::Head;
-use crate::space::waiting::{Waiting, clear, set_aside, waits_in};
-use crate::storage::{StorageError, Table};
+use crate::space::waiting::{WAITING_KEY, Waiting, clear, set_aside, waits_in};
+use crate::storage::{Gap, StorageError, Survey, Table};
 
 impl Recovery<'_> {
     pub(super) fn removals(&mut self) -> Result<(), StorageError> {
-        self.survey(Table::Removals, |this, key, row| {
+        let survey = self.survey(Table::Removals, |this, key, row| {
             let Some((_, found)) = this.space(key)? else { return Ok(()) };
-            let (Ok(dot), Ok(_)) = (dot_of_key(key), Removal::from_row(row)) else { return Ok(()) };
+            let (Ok(dot), Ok(_)) = (dot_of_key(key), Removal::from_row(row)) else {
+                this.report.also_lost.insert(Beside::Removals);
+                return Ok(());
+            };
             if found.is_staged(dot) || found.incomplete {
                 return Ok(());
             }
@@ -28,26 +32,36 @@ impl Recovery<'_> {
             found.log_bytes += (key.len() + row.len()) as u64;
             this.to.put(Table::Removals, key, row)
         })?;
+        self.note(Beside::Removals, &survey);
         Ok(())
+    }
+
+    /// Notes what may be lost where a table has a gap.
+    fn note(&mut self, what: Beside, survey: &Survey) {
+        if !survey.gaps.is_empty() {
+            self.report.also_lost.insert(what);
+        }
     }
 
     /// What of it is sound, counted anew.
     pub(super) fn trash(&mut self) -> Result<(), StorageError> {
         let mut met = BTreeSet::new();
-        self.survey(Table::Trash, |this, key, row| {
+        let survey = self.survey(Table::Trash, |this, key, row| {
             let Some((number, _)) = this.space(key)? else { return Ok(()) };
             if check_row(Table::Trash, key, row).is_err() {
+                this.report.also_lost.insert(Beside::Trash);
                 return Ok(());
             }
             met.insert(number);
             this.to.put(Table::Trash, key, row)
         })?;
+        self.note(Beside::Trash, &survey);
         met.iter().try_for_each(|number| Head::recount(self.to, *number))
     }
 
     /// Of what concerns the whole store the clock, and what waits since an earlier recovery.
     pub(super) fn whole_store(&mut self) -> Result<(), StorageError> {
-        self.survey(Table::Meta, |this, key, row| {
+        let mut survey = self.survey(Table::Meta, |this, key, row| {
             let Some(waits) = waits_in(key) else {
                 let sound = key == CLOCK_KEY && check_row(Table::Meta, key, row).is_ok();
                 return if sound { this.to.put(Table::Meta, key, row) } else { Ok(()) };
@@ -63,6 +77,8 @@ impl Recovery<'_> {
             this.report.waiting += counts;
             this.to.put(Table::Meta, key, row)
         })?;
+        survey.gaps.retain(|gap| may_have_held(gap, WAITING_KEY));
+        self.note(Beside::Waiting, &survey);
         Ok(())
     }
 
@@ -170,4 +186,11 @@ impl Recovery<'_> {
         let count = self.spaces.keys().last().map_or(0, |last| last.saturating_add(1));
         self.to.put(Table::Meta, SPACES_KEY, &count.to_be_bytes())
     }
+}
+
+/// Whether a gap may have held rows whose keys start so.
+fn may_have_held(gap: &Gap, prefix: &[u8]) -> bool {
+    let end = after(prefix);
+    gap.after.as_ref().is_none_or(|last| *last < end)
+        && gap.before.as_ref().is_none_or(|next| next.as_slice() > prefix)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Found, Recovery};
+use super::{Beside, Found, Recovery};
 use crate::error::shown;
 use crate::space::catalog::check_name;
 use crate::space::rows::{number_in, read_state};
@@ -27,6 +27,9 @@ impl Recovery<'_> {
         })?;
         let states = self.survey(Table::States, |this, key, _| this.space(key).map(drop))?;
         self.named = names.gaps.is_empty() && states.gaps.is_empty();
+        if !names.gaps.is_empty() && !states.gaps.is_empty() {
+            self.report.also_lost.insert(Beside::Spaces);
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! From the top down: [`RedbStorage`] runs transactions, `journal` keeps what small ones
 //! changed in one place until there is much of it, `tables` has the rest, `health` stands between us and the engine, then comes the engine itself, beneath it
-//! `gate`, `seal` and the file. `open` knows in which order the files of a store change,
+//! `gate`, `seal` and the file; `first` reads what its first block says. `open` knows in which order the files of a store change,
 //! `path` what stands there before.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -23,6 +23,7 @@ mod cuts;
 pub(crate) mod device;
 #[cfg(test)]
 mod faults;
+mod first;
 mod gate;
 mod health;
 mod journal;

@@ -21,13 +21,13 @@ use std::sync::Arc;
 
 use redb::StorageBackend;
 use redb::backends::FileBackend;
-use twox_hash::XxHash3_128;
 
 mod pages;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+use super::first::{Commit, Pointer};
 use super::journal::read_changes;
 use super::path::{exists, resolve};
 use super::seal::{HEAD_BYTES, heads};
@@ -35,7 +35,7 @@ use super::tables::name;
 use crate::storage::identity::{beside, io};
 use crate::storage::overlay::{Changed, Changes};
 use crate::storage::{KeyRange, Order, Read, StorageError, Table, Visit};
-use pages::{Geometry, Pages, Pointer, Widths};
+use pages::{Leaf, Pages, Widths};
 use tree::{Met, Tree, Within};
 
 const ANY: Widths = Widths { key: None };
@@ -78,40 +78,6 @@ pub(crate) struct Wreck {
     journal_whole: bool,
     /// Held so that nobody writes meanwhile.
     _lock: Option<File>,
-}
-
-/// What a copy of the first block says of one commit.
-struct Commit {
-    geometry: Geometry,
-    root: Pointer,
-    length: u64,
-}
-
-impl Commit {
-    /// The two commits that the engine's first block names, the one that counts first.
-    fn all(kept: &[u8]) -> Vec<Self> {
-        const SLOTS_AT: usize = 64;
-        const SLOT_BYTES: usize = 128;
-        const CHECKED_BYTES: usize = 112;
-        let number = |at: usize| {
-            let bytes = kept.get(at..).and_then(|bytes| bytes.first_chunk());
-            bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
-        };
-        let geometry = Geometry { header_pages: number(16), data_pages: number(20) };
-        let second = kept.get(9).is_some_and(|state| state & 1 != 0);
-        let slots = if second { [1, 0] } else { [0, 1] };
-        let slot = |n: usize| {
-            let slot = kept.get(SLOTS_AT + n * SLOT_BYTES..)?.get(..SLOT_BYTES)?;
-            let (checked, checksum) = slot.split_at_checked(CHECKED_BYTES)?;
-            let sound =
-                u128::from_le_bytes(*checksum.first_chunk()?) == XxHash3_128::oneshot(checked);
-            let has_root = *checked.get(1)? != 0;
-            let root = Pointer::of_root(checked.get(8..)?)?;
-            let length = u64::from_le_bytes(*checked.get(8 + Pointer::BYTES..)?.first_chunk()?);
-            (sound && has_root).then_some(Self { geometry, root, length })
-        };
-        slots.into_iter().filter_map(slot).collect()
-    }
 }
 
 /// The tables that a list of them names, and whether the list is whole.
@@ -175,7 +141,7 @@ impl Wreck {
         let file =
             FileBackend::new(file).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
         Self::of(Arc::new(file), lock).map_err(failed)?.ok_or_else(|| {
-            not_a_store("none of the four copies of its first block is left, which name all else")
+            not_a_store("none of its first four blocks is left, which name all else")
         })
     }
 
@@ -183,10 +149,11 @@ impl Wreck {
         let file_bytes = file.len()?;
         let mut start = vec![0; file_bytes.min(HEAD_BYTES) as usize];
         file.read(0, &mut start)?;
-        let mut commits = heads(&start).into_iter().flat_map(|kept| Commit::all(&kept)).peekable();
+        let (firsts, copies): (Vec<_>, Vec<_>) = heads(&start).into_iter().unzip();
+        let mut commits = firsts.iter().flat_map(|first| Commit::all(first)).peekable();
         let Some(first) = commits.peek() else { return Ok(None) };
-        let mut pages = Pages::new(file, file_bytes, first.geometry);
-        let mut best: Option<(BTreeMap<String, Tree>, bool, Geometry)> = None;
+        let mut pages = Pages::new(file, file_bytes, first.geometry, copies);
+        let mut best: Option<(BTreeMap<String, Tree>, bool, _)> = None;
         for commit in commits {
             pages.set_geometry(commit.geometry);
             let (tables, listed) = list(&pages, &commit);
@@ -198,7 +165,10 @@ impl Wreck {
                 break;
             }
         }
-        let Some((tables, listed, geometry)) = best else { return Ok(None) };
+        let Some((tables, listed, geometry)) = best.filter(|(tables, ..)| !tables.is_empty())
+        else {
+            return Ok(None);
+        };
         pages.set_geometry(geometry);
         let (journal, later) = (Changes::default(), Changes::default());
         let mut wreck =
@@ -257,6 +227,21 @@ impl Wreck {
     /// `None` where nothing of it is lost.
     pub(crate) fn later(&self) -> Option<impl Iterator<Item = Change<'_>>> {
         (!self.journal_whole).then(|| self.later.iter())
+    }
+
+    /// Visits the rows of all pages that are as they were written, in no order, whether anything
+    /// leads to them or not: of any table, and of commits of old too. Where a page of pointers is
+    /// gone, all that was beneath it is among them.
+    pub(crate) fn strays(&self, visit: Visit<'_>) {
+        for block in 1..self.pages.count() {
+            let Some(page) = self.pages.stray(block) else { continue };
+            let Some(leaf) = Leaf::of(&page, ANY) else { continue };
+            for (key, value) in (0..leaf.count).filter_map(|n| leaf.row(n)) {
+                if visit(key, value).is_break() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Visits all rows of a table that are sound, in order, and tells what may be missing.

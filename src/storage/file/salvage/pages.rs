@@ -8,6 +8,8 @@
 //! what its bytes must hash to, so the bit whose flipping makes it match is the one. Whether
 //! the page is sound then is for the pointer's hash to say, as ever. Should the seal be what
 //! was hit, the page matches its pointer and nobody asks the seal.
+//!
+//! Of the page that leads to all tables there are copies beside the first block.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,58 +19,20 @@ use std::sync::Arc;
 use redb::StorageBackend;
 use twox_hash::XxHash3_128;
 
+use crate::storage::file::first::{Geometry, Pointer};
 use crate::storage::file::seal::{BLOCK_BYTES, located, seal_of};
 
 /// Blocks of which a flipped bit is looked for: a file of which more is damaged has other
 /// troubles, and each costs some ten milliseconds.
 const MOST_TRIES: u32 = 2_000;
 
-/// Where a page stands, and what it must hash to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pointer {
-    pub(super) page: u64,
-    pub(super) checksum: u128,
-}
-
-impl Pointer {
-    pub(super) const BYTES: usize = 24;
-
-    /// The engine's spelling of a root: page, then hash.
-    pub(super) fn of_root(bytes: &[u8]) -> Option<Self> {
-        let (page, rest) = bytes.split_first_chunk()?;
-        let checksum = rest.first_chunk()?;
-        Some(Self { page: u64::from_le_bytes(*page), checksum: u128::from_le_bytes(*checksum) })
-    }
-}
+/// No page of rows is longer: one of a single row of the largest value is not.
+const MOST_STRAY_BYTES: usize = 8 << 20;
 
 /// How wide the keys and values of a tree are; those without a width name where they end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Widths {
     pub(super) key: Option<usize>,
-}
-
-/// How the engine divides its file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Geometry {
-    pub(super) header_pages: u64,
-    pub(super) data_pages: u64,
-}
-
-impl Geometry {
-    /// The engine's offset of a page, and its length.
-    fn place(self, page: u64) -> Option<(u64, u64)> {
-        const TWENTY_BITS: u64 = (1 << 20) - 1;
-        let order = page >> 59;
-        if order > 20 {
-            return None;
-        }
-        let (index, region) = (page & (TWENTY_BITS >> order), (page >> 20) & TWENTY_BITS);
-        let (block, len) = (BLOCK_BYTES as u64, (BLOCK_BYTES as u64) << order);
-        let region_bytes = self.header_pages.checked_add(self.data_pages)?.checked_mul(block)?;
-        let base = region.checked_mul(region_bytes)?.checked_add(block)?;
-        let within = self.header_pages.checked_mul(block)?.checked_add(index.checked_mul(len)?)?;
-        Some((base.checked_add(within)?, len))
-    }
 }
 
 pub(super) type PageBytes = Rc<Vec<u8>>;
@@ -78,6 +42,8 @@ pub(super) struct Pages {
     file: Arc<dyn StorageBackend>,
     file_bytes: u64,
     geometry: Geometry,
+    /// Of the page in which the list of tables begins, kept beside the first block.
+    copies: Vec<Vec<u8>>,
     tries: Cell<u32>,
     /// Pages that did not match when they were first read: as they are now, and whether that is
     /// sound. Few, and each costs time.
@@ -86,14 +52,21 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn new(file: Arc<dyn StorageBackend>, file_bytes: u64, geometry: Geometry) -> Self {
+    pub(super) fn new(
+        file: Arc<dyn StorageBackend>,
+        file_bytes: u64,
+        geometry: Geometry,
+        copies: Vec<Vec<u8>>,
+    ) -> Self {
         let (tries, damaged) = (Cell::new(0), RefCell::default());
-        Self { file, file_bytes, geometry, tries, damaged, mended: Cell::new(0) }
+        Self { file, file_bytes, geometry, copies, tries, damaged, mended: Cell::new(0) }
     }
 
     pub(super) fn set_geometry(&mut self, geometry: Geometry) {
-        self.geometry = geometry;
-        self.damaged.get_mut().clear();
+        if self.geometry != geometry {
+            self.geometry = geometry;
+            self.damaged.get_mut().clear();
+        }
     }
 
     /// How many there may be in the file.
@@ -106,7 +79,7 @@ impl Pages {
         self.damaged.borrow().values().filter(|(_, sound)| !sound).count() as u64
     }
 
-    /// Pages that did not match until a bit was flipped back.
+    /// Pages that did not match until a bit was flipped back, or a copy of them taken.
     pub(super) fn mended(&self) -> u64 {
         self.mended.get()
     }
@@ -127,6 +100,13 @@ impl Pages {
         if checksum_of(&bytes, widths) == Some(pointer.checksum) {
             return Some((Rc::new(bytes), true));
         }
+        let is_it = |copy: &&Vec<u8>| checksum_of(copy, widths) == Some(pointer.checksum);
+        if let Some(copy) = self.copies.iter().find(is_it) {
+            self.mended.set(self.mended.get() + 1);
+            let page = (Rc::new(copy.clone()), true);
+            self.damaged.borrow_mut().insert(pointer.page, page.clone());
+            return Some(page);
+        }
         let mut changed = false;
         for (block, out) in (at / BLOCK_BYTES as u64..).zip(bytes.chunks_exact_mut(BLOCK_BYTES)) {
             changed |= self.mend(block, out);
@@ -136,6 +116,32 @@ impl Pages {
         let page = (Rc::new(bytes), sound);
         self.damaged.borrow_mut().insert(pointer.page, page.clone());
         Some(page)
+    }
+
+    /// The rows that start at a block, if that and those behind it are as they were written and a
+    /// page of rows: of some table, and of some commit.
+    pub(super) fn stray(&self, block: u64) -> Option<Vec<u8>> {
+        let mut bytes = self.sealed(block)?;
+        if bytes.first() != Some(&1) {
+            return None;
+        }
+        let used = Leaf::of(&bytes, Widths { key: None })?.end()?;
+        if used > MOST_STRAY_BYTES {
+            return None;
+        }
+        for next in (block + 1..).take(used.div_ceil(BLOCK_BYTES).saturating_sub(1)) {
+            bytes.extend_from_slice(&self.sealed(next)?);
+        }
+        Some(bytes)
+    }
+
+    /// A block that matches its seal.
+    fn sealed(&self, block: u64) -> Option<Vec<u8>> {
+        let (at_byte, seal_at_byte) = located(block)?;
+        let (mut bytes, mut seal) = (vec![0; BLOCK_BYTES], [0; 8]);
+        self.file.read(at_byte, &mut bytes).ok()?;
+        self.file.read(seal_at_byte, &mut seal).ok()?;
+        (u64::from_be_bytes(seal) == seal_of(block, &bytes)).then_some(bytes)
     }
 
     /// Reads a block of the engine's; where the file ends before it, or does not let itself

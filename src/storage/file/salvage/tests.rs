@@ -136,6 +136,43 @@ fn a_damaged_page_loses_its_own_rows_and_names_the_gap() {
     assert!(lost_some > 5 && lost_none > 5, "{lost_some} {lost_none}");
 }
 
+/// The one that leads to all tables too; and what nothing leads to any more is found as it stands.
+#[test]
+fn no_block_takes_all_the_rest_with_it() {
+    let folder = folder();
+    for closes in [true, false] {
+        let path = folder.path().join(format!("store {closes}"));
+        let rows = store(&path, 3_000, closes);
+        let (bytes, damaged) = (std::fs::read(&path).unwrap(), folder.path().join("damaged"));
+        let (mut copied, mut strayed) = (0, 0);
+        for block in 0..bytes.len() / 4096 {
+            let mut bytes = bytes.clone();
+            bytes[block * 4096..][..4096].fill(0);
+            std::fs::write(&damaged, bytes).unwrap();
+            let wreck = Wreck::open(&damaged).unwrap();
+            let (mut found, survey) = read(&wreck);
+            // Without the end of the journal it is as it once stood.
+            let journal = wreck.later().is_some();
+            let right = found.iter().all(|(key, value)| rows.get(key) == Some(value));
+            assert!(journal || right, "block {block}");
+            assert!(journal || found == rows || !survey.gaps.is_empty(), "block {block}");
+            copied += wreck.damage().1;
+            if found.len() + 100 < rows.len() {
+                wreck.strays(&mut |key, value| {
+                    if rows.get(key).is_some_and(|row| row == value) {
+                        found.insert(key.to_vec(), value.to_vec());
+                    }
+                    ControlFlow::Continue(())
+                });
+                strayed += 1;
+            }
+            assert!(journal || found.len() + 100 > rows.len(), "block {block}: {}", found.len());
+        }
+        assert_eq!(copied, 1, "the list of tables");
+        assert!(strayed > 0, "no page of pointers was hit");
+    }
+}
+
 #[test]
 fn a_file_cut_short_gives_what_is_left() {
     let folder = folder();

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use super::pages::{Branch, Leaf, Pages, Pointer, Widths};
+use super::pages::{Branch, Leaf, Pages, Widths};
+use crate::storage::file::first::Pointer;
 
 const LEAF: u8 = 1;
 const BRANCH: u8 = 2;

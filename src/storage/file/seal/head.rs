@@ -4,9 +4,15 @@
 //! pair (seq even) ‖ pair (seq odd)
 //! pair := copy ‖ copy                          alike, 4096 bytes each
 //! copy := "rejoin" 1a 0a ‖ version (8) ‖ seq (8) ‖ start of the engine's first block (480)
-//!         ‖ XXH3 of these 504 bytes (8) ‖ zeros
+//!         ‖ XXH3 of these 504 bytes (8) ‖ start of the page with the engine's list of tables (3584)
 //! ```
 //! Numbers are highest byte first. The engine uses 320 bytes of its first block.
+//!
+//! # The list of tables
+//! One page leads to all tables; damaged, it would take everything with it. So a copy of it stands
+//! behind each copy of the first block, for whoever recovers the file: nobody else reads it. The
+//! engine's hash of it is in the first block, so that it needs none of its own. Where the page could
+//! not be read, or is longer than there is room, it is not there.
 //!
 //! # Why four
 //! Each sync that changes the block writes one pair, in turn, with the next seq. What counts
@@ -20,6 +26,7 @@ use std::io;
 use twox_hash::XxHash3_64;
 
 use super::BLOCK_BYTES;
+use crate::storage::file::first::Commit;
 
 /// Bytes that the copies take at the start of the file.
 pub(in super::super) const HEAD_BYTES: u64 = 4 * BLOCK_BYTES as u64;
@@ -29,6 +36,7 @@ const MAGIC: [u8; 8] = *b"rejoin\x1a\n";
 const VERSION: u64 = 1;
 const KEPT_BYTES: usize = 480;
 const CHECKED_BYTES: usize = 24 + KEPT_BYTES;
+const LIST_AT: usize = CHECKED_BYTES + 8;
 
 /// The engine's byte that says which of two commits counts, and how it was made.
 const STATE_BYTE: usize = 9;
@@ -53,21 +61,18 @@ pub(in super::super) fn has_magic(start: &[u8]) -> bool {
     start.chunks(BLOCK_BYTES).any(|copy| copy.starts_with(&MAGIC))
 }
 
-/// What the copies at the start of a damaged file keep of the engine's first block: the sound
-/// ones first, the newest of them first.
-pub(in super::super) fn heads(start: &[u8]) -> Vec<Vec<u8>> {
-    let mut sound_ones = Vec::new();
-    let mut others = Vec::new();
-    for copy in start.chunks(BLOCK_BYTES).filter(|copy| copy.len() >= CHECKED_BYTES) {
-        match sound(copy) {
-            Some((_, seq, kept)) => sound_ones.push((seq, kept.to_vec())),
-            None => others
-                .extend(copy.get(CHECKED_BYTES - KEPT_BYTES..CHECKED_BYTES).map(<[u8]>::to_vec)),
-        }
+/// What the copies at the start of a damaged file keep of the engine's first block, and of its
+/// list of tables: the sound ones first, the newest of them first.
+pub(in super::super) fn heads(start: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut all = Vec::new();
+    for copy in start.chunks(BLOCK_BYTES) {
+        let Some(kept) = copy.get(CHECKED_BYTES - KEPT_BYTES..CHECKED_BYTES) else { continue };
+        let mut list = copy.get(LIST_AT..).unwrap_or_default().to_vec();
+        list.resize(BLOCK_BYTES, 0);
+        all.push((sound(copy).map(|(_, seq, _)| seq), kept.to_vec(), list));
     }
-    sound_ones.sort_by_key(|(seq, _)| core::cmp::Reverse(*seq));
-    sound_ones.dedup();
-    sound_ones.into_iter().map(|(_, kept)| kept).chain(others).collect()
+    all.sort_by_key(|(seq, ..)| core::cmp::Reverse(*seq));
+    all.into_iter().map(|(_, kept, list)| (kept, list)).collect()
 }
 
 /// The first block as the engine sees it.
@@ -142,8 +147,13 @@ impl Head {
         before & TWO_PHASES_BIT == 0 || (before ^ now) & COUNTS_BIT != 0
     }
 
-    /// The next pair, and where it belongs.
-    pub(super) fn copies(&self) -> (u64, Vec<u8>) {
+    /// The commit that counts.
+    pub(super) fn commit(&self) -> Option<Commit> {
+        Commit::all(&self.kept).into_iter().next()
+    }
+
+    /// The next pair, and where it belongs, with the page of the list of tables.
+    pub(super) fn copies(&self, list: &[u8]) -> (u64, Vec<u8>) {
         let seq = self.seq + 1;
         let mut copy = Vec::with_capacity(2 * BLOCK_BYTES);
         copy.extend_from_slice(&MAGIC);
@@ -151,6 +161,7 @@ impl Head {
         copy.extend_from_slice(&seq.to_be_bytes());
         copy.extend_from_slice(&self.kept);
         copy.extend_from_slice(&XxHash3_64::oneshot(&copy).to_be_bytes());
+        copy.extend_from_slice(list.get(..BLOCK_BYTES - LIST_AT).unwrap_or_default());
         copy.resize(BLOCK_BYTES, 0);
         copy.extend_from_within(..);
         (seq % 2 * 2 * BLOCK_BYTES as u64, copy)
