@@ -67,7 +67,7 @@
 //! file   := pair (seq even) ‖ pair (seq odd) ‖ group …
 //! pair   := copy ‖ copy                        alike, a block each
 //! copy   := "rejoin" 1a 0a ‖ layout: 1 (8) ‖ seq (8) ‖ first 480 bytes of the first block
-//!           ‖ XXH3 of these 504 bytes (8) ‖ zeros
+//!           ‖ XXH3 of these 504 bytes (8) ‖ first 3584 bytes of the root of the list of tables
 //! group  := seal (8) × 512 ‖ block × 512, in the last group fewer
 //! seal   := 0 for a block that was never written
 //!         | XXH3 of the block ⊕ (number × 9e3779b97f4a7c15 modulo 2⁶⁴), 1 in place of 0
@@ -77,7 +77,8 @@
 //! group (*n* − 1) div 512. So it begins at byte 4096 × (4 + *group* × 513 + 1 + *index*). A
 //! change of the first block writes one pair, in turn, with the next seq; what counts is the
 //! greatest seq in any copy that matches its checksum and stands where its seq belongs. The
-//! rest of the first block is zeros.
+//! rest of the first block is zeros. The list of tables is that of the commit that counts; only
+//! who recovers the file reads it there, held against the hash that the first block has of it.
 //!
 //! Seals are written before each sync, and a block that does not match its own belongs to no
 //! commit, or is damaged.

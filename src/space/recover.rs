@@ -38,9 +38,9 @@
 //! What only this store had ever seen and what is damaged beyond reading. Of a space that was
 //! not whole: removals that no peer had heard of, so what they removed is there again; the removal
 //! log; and what was [dropped](super::Store::drop_space) is dropped no more if its name, or the
-//! note that it is being dropped, stood in the damage. Of the trash what cannot be read, which
-//! nothing counts; of what waited in a recovered store too, which counts as lost. Positions in the changes of the old store mean nothing in the new one. Nothing is
-//! found where all four copies of the first block are gone.
+//! note that it is being dropped, stood in the damage. Of the trash, and of what waited in a
+//! recovered store, what cannot be read. Positions in the changes of the old store mean nothing in
+//! the new one. Nothing is found where all four copies of the first block are gone.
 
 mod finish;
 mod items;

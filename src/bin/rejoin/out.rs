@@ -22,6 +22,17 @@ impl Failure {
     pub(crate) fn new(message: impl fmt::Display) -> Self {
         Self::Message(message.to_string())
     }
+
+    /// Of a store among others: says which, where the error does not.
+    pub(crate) fn of_store(path: &Path, error: Error) -> Self {
+        let path = path.display().to_string();
+        match Self::from(error) {
+            Self::Message(message) if !message.contains(&path) => {
+                Self::Message(format!("{path}: {message}"))
+            }
+            failure => failure,
+        }
+    }
 }
 
 impl From<io::Error> for Failure {

@@ -31,40 +31,32 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
     let store = place.store()?;
     // Both before anybody is called, or another file made.
     store.space(&place.space)?;
-    let of_this_file =
-        |error: Error| Failure::new(format_args!("{}: {error}", place.path.display()));
     if let Some(found) = store.damage()? {
-        return Err(of_this_file(StorageError::Damaged { found }.into()));
+        return Err(Failure::of_store(&place.path, StorageError::Damaged { found }.into()));
     }
     let (report, other, failed) = match (&args.url, &args.file) {
         (Some(url), _) => {
             trace(LevelFilter::WARN);
             let (report, failed) = call(&store, &scope, (url, args.retry), &options)?;
-            (report, None, failed)
+            (report, None, failed.map(Failure::from))
         }
         (None, Some(file)) => {
-            let here = Session::connect(&store, scope, nonce()).map_err(of_this_file)?;
+            let here = Session::connect(&store, scope, nonce())
+                .map_err(|error| Failure::of_store(&place.path, error))?;
             let there = open(file, true, place.now_ms)?;
             let sides = (here.with(options.session), Session::accept(&there, nonce()));
             let ([report, found], failed) = meet(sides);
-            let failed = failed.map(|failed| {
-                let source = Box::new(failed.error);
-                let its_own = matches!(&*source, Error::Storage(_));
-                match failed.here && its_own {
-                    true => NetError::Store { source },
-                    // What one of the two finds wrong with its peer is about the other file.
-                    false => {
-                        let about = if failed.here == its_own { &place.path } else { file };
-                        NetError::Session { peer: about.display().to_string(), source }
-                    }
-                }
+            let failed = failed.map(|Failed { here, error }| {
+                // What one of the two finds wrong with its peer is about the other file.
+                let its_own = matches!(error, Error::Storage(_));
+                Failure::of_store(if here == its_own { &place.path } else { file }, error)
             });
             let other = Other::of(file, found, &report);
             (report, Some(other), failed)
         }
         (None, None) => return Err(Failure::new("give a URL or --file")),
     };
-    tell(&report, other.as_ref(), failed.map(Failure::from), out)
+    tell(&report, other.as_ref(), failed, out)
 }
 
 /// The wait before another try, and the longest; it doubles while nobody answers.
