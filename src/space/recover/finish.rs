@@ -84,10 +84,11 @@ impl Recovery<'_> {
 
     pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
         let mut spaces = core::mem::take(&mut self.spaces);
-        for (number, _) in spaces.extract_if(.., |_, found| found.is_nothing()) {
-            // A number that is none: the space of that name has another one.
-            clear(self.to, Table::Trash, &space_key(number))?;
+        // Numbers that are none: the space of that name has another one.
+        for (number, _) in spaces.iter().filter(|(_, found)| found.is_nothing()) {
+            clear(self.to, Table::Trash, &space_key(*number))?;
         }
+        spaces.retain(|_, found| !found.is_nothing());
         self.name(&mut spaces)?;
         for (number, mut found) in spaces {
             let name = found.name.take().unwrap_or_default();
