@@ -63,7 +63,7 @@ fn worlds_hold() {
 }
 
 /// Worlds that failed once, a hash of what they drew, and what was wrong.
-const KEPT: [(u64, &str, &str); 11] = [
+const KEPT: [(u64, &str, &str); 12] = [
     // The other side had changed, by a third replica's repair in a session beside this one.
     (4669, "83f171999e4cf95c", "a session told of an event with two contents where there was none"),
     // These have twins.
@@ -99,6 +99,12 @@ const KEPT: [(u64, &str, &str); 11] = [
         11_128_480_611,
         "47ebef04d9f43598",
         "what was sent of a space before it was opened once more was to be received",
+    ),
+    // The bound was the world's, and wrong.
+    (
+        20_328_641_182,
+        "7b95e9f132896327",
+        "two that met for the first time since a name gave way told a whole vector, and were loud",
     ),
     // Fails with the fault `ForkIsNoWay`.
     (230, "8f1d249da6815ee5", "what was staged before names gave way was gone on behind"),
