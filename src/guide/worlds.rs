@@ -51,7 +51,8 @@
 //! In the end the network heals and whoever is stuck or away comes back. Every two neighbours
 //! meet, once a pass. After as many passes as news takes from one end to the other, and three,
 //! all must show what the oracle says, under one root, and meet once more with nothing to say:
-//! no event, and of bytes both ways no more than 200, and 250 for each space.
+//! no event, and of bytes both ways no more than 200, and 250 for each space; where a name gave way
+//! since the two had met, they tell a whole vector once before.
 //!
 //! What panics is one more thing that does not hold, with a seed and a story.
 //!
