@@ -131,7 +131,8 @@ pub struct RecoverReport {
 }
 
 impl RecoverReport {
-    /// Whether all that there was is in the new store.
+    /// Whether nothing is lost, and nothing may be: items, what waited, records of removals, the
+    /// trash.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let nothing = self.lost == 0 && self.incomplete.is_empty() && self.also_lost.is_empty();
@@ -170,7 +171,7 @@ impl Store {
     /// Takes about as long as a [backup](Self::backup).
     ///
     /// # Errors
-    /// `old` is no store, is open elsewhere or has nothing left of its first block; there is a
+    /// `old` is no store, is open elsewhere or has nothing left that leads to its rows; there is a
     /// file at `new` or an identity file beside it; or the disk failed. Nothing of the new store
     /// stays behind then.
     ///
@@ -227,8 +228,8 @@ struct Found {
     staged: VersionVector,
     items: u64,
     lost: u64,
-    /// Something of it waits since an earlier recovery.
-    waits: bool,
+    /// Something of it waits since an earlier recovery, or is in the trash.
+    kept_aside: bool,
     /// Something of it may be lost.
     incomplete: bool,
     marks: Marks,
@@ -250,7 +251,7 @@ impl Found {
     /// Whether nothing is here, and nothing was lost.
     fn is_nothing(&self) -> bool {
         let unseen = self.vector.as_ref().is_some_and(VersionVector::is_empty);
-        unseen && !self.incomplete && self.items == 0 && !self.waits
+        unseen && !self.incomplete && self.items == 0 && !self.kept_aside
     }
 }
 

@@ -44,6 +44,12 @@ fn prefix(space: u32) -> Vec<u8> {
     [WAITING_KEY, &space_key(space)].concat()
 }
 
+pub(super) fn waiting_key(space: u32, dot: Dot) -> Vec<u8> {
+    let mut key = prefix(space);
+    put_dot(&mut key, dot);
+    key
+}
+
 /// The name under which the stand-ins are written that are made in an opening with this tag, which
 /// nobody else knows.
 fn stand_in_name(tag: Tag) -> ReplicaId {
@@ -83,9 +89,7 @@ impl<'r> Waiting<'r> {
     }
 
     pub(super) fn put(&self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
-        let mut key = prefix(space);
-        put_dot(&mut key, self.dot);
-        rows.put(Table::Meta, &key, &self.to_row())
+        rows.put(Table::Meta, &waiting_key(space, self.dot), &self.to_row())
     }
 
     fn to_row(&self) -> Vec<u8> {

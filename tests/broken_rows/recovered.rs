@@ -234,6 +234,25 @@ fn what_no_store_can_say_is_not_taken_over() {
     assert!(wrong(&rows));
 }
 
+/// A space of which nothing but the trash is left is recovered as often as one likes.
+#[test]
+fn a_space_that_has_nothing_but_trash_stays() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let mut rows = world.here.clone();
+    rows.retain(|row| !matches!(row.0, Table::Items | Table::Dots | Table::Digest));
+    rows.retain(|row| row.0 != Table::Vectors && !row.1.starts_with(b"salvaged/"));
+    for _ in 0..2 {
+        let (report, store) = recovered(folder.path(), &rows);
+        let status = main_of(&store).status().unwrap();
+        assert!(status.items == 0 && status.trash_items > 0, "{report:?} {status:?}");
+        drop(store);
+        std::fs::copy(folder.path().join("new"), folder.path().join("old")).unwrap();
+        let (report, store) = from_file(folder.path());
+        let again = main_of(&store).status().unwrap();
+        assert_eq!((report.spaces, again.trash_items), (1, status.trash_items), "{report:?}");
+    }
+}
+
 /// Of the trash all that is sound, whatever is said of how much there is.
 #[test]
 fn what_is_sound_of_the_trash_is_counted_anew() {

@@ -29,7 +29,7 @@ use rejoin::storage::StorageError;
 use rejoin::{Error, Options, Space, Store};
 
 use args::{Cli, Command};
-use out::{Done, Failure, Out, tell_identity};
+use out::{Done, Failure, Out, tell_identity, with_path};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -148,10 +148,9 @@ fn opened(path: &Path, options: Options) -> Result<Store, Failure> {
     Store::open_with(path, options).map_err(|error| match error {
         // Nor can it be checked.
         Error::Storage(StorageError::Corrupt { .. }) => {
-            let (path, error) = (path.display().to_string(), error.to_string());
-            let named = if error.contains(&path) { String::new() } else { format!("{path}: ") };
+            let error = with_path(path, error.to_string());
             Failure::new(format_args!(
-                "{named}{error}; it cannot be opened: save what is sound with rejoin recover"
+                "{error}; it cannot be opened: save what is sound with rejoin recover"
             ))
         }
         error => error.into(),

@@ -25,13 +25,19 @@ impl Failure {
 
     /// Of a store among others: says which, where the error does not.
     pub(crate) fn of_store(path: &Path, error: Error) -> Self {
-        let path = path.display().to_string();
         match Self::from(error) {
-            Self::Message(message) if !message.contains(&path) => {
-                Self::Message(format!("{path}: {message}"))
-            }
-            failure => failure,
+            Self::Message(message) => Self::Message(with_path(path, message)),
+            failure @ Self::Unread => failure,
         }
+    }
+}
+
+/// What is wrong with a store, and with which, where it is not said in full.
+pub(crate) fn with_path(path: &Path, message: String) -> String {
+    let full = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match message.contains(&full.display().to_string()) {
+        true => message,
+        false => format!("{}: {message}", path.display()),
     }
 }
 

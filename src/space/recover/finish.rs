@@ -14,7 +14,7 @@ use crate::space::rows::{
 };
 use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
 use crate::space::trash::Head;
-use crate::space::waiting::{WAITING_KEY, Waiting, clear, set_aside, waits_in};
+use crate::space::waiting::{WAITING_KEY, Waiting, clear, set_aside, waiting_key, waits_in};
 use crate::storage::{Gap, StorageError, Survey, Table};
 
 impl Recovery<'_> {
@@ -47,7 +47,8 @@ impl Recovery<'_> {
     pub(super) fn trash(&mut self) -> Result<(), StorageError> {
         let mut met = BTreeSet::new();
         let survey = self.survey(Table::Trash, |this, key, row| {
-            let Some((number, _)) = this.space(key)? else { return Ok(()) };
+            let Some((number, found)) = this.space(key)? else { return Ok(()) };
+            found.kept_aside = true;
             if check_row(Table::Trash, key, row).is_err() {
                 this.report.also_lost.insert(Beside::Trash);
                 return Ok(());
@@ -73,7 +74,7 @@ impl Recovery<'_> {
                 this.report.lost += counts;
                 return Ok(());
             };
-            found.waits = true;
+            found.kept_aside = true;
             this.report.waiting += counts;
             this.to.put(Table::Meta, key, row)
         })?;
@@ -84,11 +85,10 @@ impl Recovery<'_> {
 
     pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
         let mut spaces = core::mem::take(&mut self.spaces);
-        // Numbers that are none: the space of that name has another one.
-        for (number, _) in spaces.iter().filter(|(_, found)| found.is_nothing()) {
-            clear(self.to, Table::Trash, &space_key(*number))?;
-        }
-        spaces.retain(|_, found| !found.is_nothing());
+        // Numbers that are none: the space of that name has another one. Of one that only begins
+        // behind what is damaged of the journal nobody knows yet.
+        let known = self.wreck.later().is_none();
+        spaces.retain(|_, found| !known || !found.is_nothing());
         self.name(&mut spaces)?;
         for (number, mut found) in spaces {
             let name = found.name.take().unwrap_or_default();
@@ -175,8 +175,10 @@ impl Recovery<'_> {
             let number = same.get(&number).copied().unwrap_or(number);
             let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
             if sound && !seen && self.spaces.contains_key(&number) {
+                // One that was set aside waits already.
+                let waits = self.to.get(Table::Meta, &waiting_key(number, dot))?.is_some();
                 Waiting::new(dot, place, value).put(self.to, number)?;
-                self.report.waiting += 1;
+                self.report.waiting += u64::from(!waits);
             }
         }
         Ok(())

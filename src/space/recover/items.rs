@@ -12,7 +12,7 @@ use crate::space::rows::{
     corrupt, dot_key, dot_of_key, dot_value, item_key, item_value, number_in, split_dot_value,
     split_item_key, split_item_value,
 };
-use crate::storage::{Read, StorageError, Survey, Table};
+use crate::storage::{StorageError, Survey, Table};
 
 impl Recovery<'_> {
     /// Puts an item where it stands in a store.
@@ -58,34 +58,47 @@ impl Recovery<'_> {
         if items.gaps.is_empty() {
             return Ok(());
         }
+        let mut missing = BTreeMap::new();
+        self.survey(Table::Dots, |this, key, row| {
+            if this.to.get(Table::Dots, key)?.is_none() {
+                missing.insert(key.to_vec(), row.to_vec());
+            }
+            Ok(())
+        })?;
         let (wreck, mut wrong) = (self.wreck, Ok(()));
         wreck.strays(&mut |key, value| {
-            wrong = self.stray(key, value);
+            wrong = self.stray(key, value, &missing);
             if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         wrong
     }
 
-    fn stray(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+    fn stray(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        missing: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<(), StorageError> {
         let Some((place, dot)) = sound_item(key, value) else { return Ok(()) };
-        let Some(number) = number_in(key).filter(|n| self.spaces.contains_key(n)) else {
-            return Ok(());
-        };
+        let Some(number) = number_in(key) else { return Ok(()) };
         let dot_key = dot_key(number, dot);
-        if self.to.get(Table::Dots, &dot_key)?.is_some() {
+        let row = missing.get(&dot_key).map(|row| split_dot_value(row));
+        let Some(Ok(row)) = row else { return Ok(()) };
+        let Ok((past, payload)) = split_item_value(value) else { return Ok(()) };
+        let same = row.place == place && row.has_past != past.is_empty();
+        if !same || row.hash != ItemHash::of(dot, place, payload) {
             return Ok(());
         }
-        let row = self.wreck.get(Table::Dots, &dot_key)?;
-        let lives = row.as_deref().and_then(|row| split_dot_value(row).ok()).is_some_and(|row| {
-            split_item_value(value).is_ok_and(|(past, payload)| {
-                let same = row.place == place && row.has_past != past.is_empty();
-                same && row.hash == ItemHash::of(dot, place, payload)
-            })
-        });
-        let Some(found) = self.spaces.get_mut(&number).filter(|_| lives) else { return Ok(()) };
-        match found.is_staged(dot) {
-            true => Ok(()),
-            false => self.put(number, (place, dot), value),
+        let there = self.to.get(Table::Items, &item_key(number, place, Some(dot)))?;
+        let Some(found) = self.spaces.get_mut(&number) else { return Ok(()) };
+        match there {
+            // The hash says nothing of pasts, and names that give way change them.
+            Some(there) => {
+                found.incomplete |= there != value;
+                Ok(())
+            }
+            None if found.is_staged(dot) => Ok(()),
+            None => self.put(number, (place, dot), value),
         }
     }
 

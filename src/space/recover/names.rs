@@ -17,16 +17,19 @@ type Said = (Option<String>, Option<String>);
 
 impl Recovery<'_> {
     pub(super) fn names(&mut self) -> Result<(), StorageError> {
+        let mut numbered = true;
         let names = self.survey(Table::Spaces, |this, name, row| {
-            if let Some(number) = number_in(row) {
-                let twice = this.spaces.contains_key(&number);
-                let found = this.spaces.entry(number).or_default();
-                found.name = sound_name(name).filter(|_| !twice);
-            }
+            let Some(number) = number_in(row) else {
+                numbered = false;
+                return Ok(());
+            };
+            let twice = this.spaces.contains_key(&number);
+            let found = this.spaces.entry(number).or_default();
+            found.name = sound_name(name).filter(|_| !twice);
             Ok(())
         })?;
         let states = self.survey(Table::States, |this, key, _| this.space(key).map(drop))?;
-        self.named = names.gaps.is_empty() && states.gaps.is_empty();
+        self.named = numbered && names.gaps.is_empty() && states.gaps.is_empty();
         if !names.gaps.is_empty() && !states.gaps.is_empty() {
             self.report.also_lost.insert(Beside::Spaces);
         }

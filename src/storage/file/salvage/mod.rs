@@ -141,7 +141,7 @@ impl Wreck {
         let file =
             FileBackend::new(file).map_err(|e| failed(std::io::Error::other(e.to_string())))?;
         Self::of(Arc::new(file), lock).map_err(failed)?.ok_or_else(|| {
-            not_a_store("none of its first four blocks is left, which name all else")
+            not_a_store("what leads to all else is gone: its first four blocks, or the list of tables they name")
         })
     }
 

@@ -12,13 +12,14 @@
 //! Of the page that leads to all tables there are copies beside the first block.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use redb::StorageBackend;
 use twox_hash::XxHash3_128;
 
+use crate::codec::limits::VALUE_BYTES;
 use crate::storage::file::first::{Geometry, Pointer};
 use crate::storage::file::seal::{BLOCK_BYTES, located, seal_of};
 
@@ -26,8 +27,12 @@ use crate::storage::file::seal::{BLOCK_BYTES, located, seal_of};
 /// troubles, and each costs some ten milliseconds.
 const MOST_TRIES: u32 = 2_000;
 
-/// No page of rows is longer: one of a single row of the largest value is not.
-const MOST_STRAY_BYTES: usize = 8 << 20;
+/// No page of rows is longer: one of the largest value, and small rows before it, is not.
+const MOST_STRAY_BYTES: usize = 2 * VALUE_BYTES;
+
+/// What pages of rows behind their first blocks may have in all, in files: blocks that only look
+/// like long ones may lie in each other.
+const MOST_FILES: u64 = 16;
 
 /// How wide the keys and values of a tree are; those without a width name where they end.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +52,9 @@ pub(super) struct Pages {
     tries: Cell<u32>,
     /// Pages that did not match when they were first read: as they are now, and whether that is
     /// sound. Few, and each costs time.
-    damaged: RefCell<BTreeMap<u64, (PageBytes, bool)>>,
+    damaged: RefCell<BTreeMap<(u64, u128), (PageBytes, bool)>>,
+    /// Blocks that were read as those behind the first of a page of rows.
+    behind: Cell<u64>,
     mended: Cell<u64>,
 }
 
@@ -58,8 +65,9 @@ impl Pages {
         geometry: Geometry,
         copies: Vec<Vec<u8>>,
     ) -> Self {
-        let (tries, damaged) = (Cell::new(0), RefCell::default());
-        Self { file, file_bytes, geometry, copies, tries, damaged, mended: Cell::new(0) }
+        let (tries, mended, behind) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let damaged = RefCell::default();
+        Self { file, file_bytes, geometry, copies, tries, damaged, behind, mended }
     }
 
     pub(super) fn set_geometry(&mut self, geometry: Geometry) {
@@ -76,7 +84,10 @@ impl Pages {
 
     /// Pages that did not match and could not be mended.
     pub(super) fn lost(&self) -> u64 {
-        self.damaged.borrow().values().filter(|(_, sound)| !sound).count() as u64
+        // A damaged pointer may lead to a page that is as it must be.
+        let damaged = self.damaged.borrow();
+        let unsound = damaged.iter().filter(|(_, (_, sound))| !sound).map(|((page, _), _)| *page);
+        unsound.collect::<BTreeSet<_>>().len() as u64
     }
 
     /// Pages that did not match until a bit was flipped back, or a copy of them taken.
@@ -86,7 +97,7 @@ impl Pages {
 
     /// What stands where a pointer leads, and whether that is what it must be.
     pub(super) fn page(&self, pointer: Pointer, widths: Widths) -> Option<(PageBytes, bool)> {
-        if let Some(known) = self.damaged.borrow().get(&pointer.page) {
+        if let Some(known) = self.damaged.borrow().get(&(pointer.page, pointer.checksum)) {
             return Some(known.clone());
         }
         let (at, len) = self.geometry.place(pointer.page)?;
@@ -104,7 +115,7 @@ impl Pages {
         if let Some(copy) = self.copies.iter().find(is_it) {
             self.mended.set(self.mended.get() + 1);
             let page = (Rc::new(copy.clone()), true);
-            self.damaged.borrow_mut().insert(pointer.page, page.clone());
+            self.damaged.borrow_mut().insert((pointer.page, pointer.checksum), page.clone());
             return Some(page);
         }
         let mut changed = false;
@@ -114,7 +125,7 @@ impl Pages {
         let sound = changed && checksum_of(&bytes, widths) == Some(pointer.checksum);
         self.mended.set(self.mended.get() + u64::from(sound));
         let page = (Rc::new(bytes), sound);
-        self.damaged.borrow_mut().insert(pointer.page, page.clone());
+        self.damaged.borrow_mut().insert((pointer.page, pointer.checksum), page.clone());
         Some(page)
     }
 
@@ -126,10 +137,12 @@ impl Pages {
             return None;
         }
         let used = Leaf::of(&bytes, Widths { key: None })?.end()?;
-        if used > MOST_STRAY_BYTES {
+        let behind = used.div_ceil(BLOCK_BYTES).saturating_sub(1);
+        self.behind.set(self.behind.get() + behind as u64);
+        if used > MOST_STRAY_BYTES || self.behind.get() > MOST_FILES * self.count() {
             return None;
         }
-        for next in (block + 1..).take(used.div_ceil(BLOCK_BYTES).saturating_sub(1)) {
+        for next in (block + 1..).take(behind) {
             bytes.extend_from_slice(&self.sealed(next)?);
         }
         Some(bytes)

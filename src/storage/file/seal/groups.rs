@@ -48,12 +48,13 @@ impl Place {
     }
 
     pub(super) const fn at_byte(self) -> u64 {
-        seals_at_byte(self.group) + (1 + self.index as u64) * BLOCK_BYTES as u64
+        let within = (1 + self.index as u64) * BLOCK_BYTES as u64;
+        seals_at_byte(self.group).saturating_add(within)
     }
 
     /// Where its seal stands.
     pub(super) const fn seal_at_byte(self) -> u64 {
-        seals_at_byte(self.group) + (self.index * SEAL_BYTES) as u64
+        seals_at_byte(self.group).saturating_add((self.index * SEAL_BYTES) as u64)
     }
 
     /// This one and those behind it in its group.
@@ -67,7 +68,8 @@ impl Place {
 }
 
 const fn seals_at_byte(group: u64) -> u64 {
-    HEAD_BYTES + group.saturating_mul((1 + BLOCKS as u64) * BLOCK_BYTES as u64)
+    let before = group.saturating_mul((1 + BLOCKS as u64) * BLOCK_BYTES as u64);
+    HEAD_BYTES.saturating_add(before)
 }
 
 /// Blocks of the file that so many of the engine need.
