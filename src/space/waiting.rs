@@ -26,17 +26,19 @@
 //! Rows in the table of what concerns the whole store: `salvaged/ ‖ number of the space ‖ dot` →
 //! 0, or 1 and the dot of the stand-in; the place with its length; past and payload.
 
+use std::ops::ControlFlow;
+
 use super::batch::{Batch, Renaming};
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Removal, after, batch, corrupt, dot_of_key, item_value, put_dot,
-    space_key, split_item_value,
+    DOT_BYTES, PASS_ROWS, Removal, Which, after, batch, corrupt, dot_of_key, item_value, put_dot,
+    read_vector, space_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
 use crate::causal::{Dot, ReplicaId, Tag, VersionVector};
 use crate::codec::{Cursor, DecodeError, Place, Problem, Put, limits};
 use crate::error::Error;
-use crate::storage::{Durability, StorageError, Table, Write};
+use crate::storage::{Durability, Order, Read, StorageError, Table, Write};
 
 pub(super) const WAITING_KEY: &[u8] = b"salvaged/";
 
@@ -170,17 +172,16 @@ impl Batch<'_> {
             let (found, whole) = batch(self.rows, Table::Meta, &from, &to, PASS_ROWS)?;
             for (key, row) in &found {
                 let mut waiting = Waiting::of(key, row)?;
+                if self.rows.get(Table::Meta, key)?.is_none() {
+                    continue; // it went with what it stood in for
+                }
                 if waiting.dot.seq <= self.seen(waiting.dot.replica) {
                     self.rows.delete(Table::Meta, key)?;
                     decided += 1;
-                    // Whoever replaced the stand-in has seen it.
-                    if let Some(stand_in) = waiting.stand_in
-                        && self.remove_dot(stand_in)?
-                    {
-                        let dot = self.mint(own)?;
-                        self.log_removal(dot, &Removal::Dots(vec![stand_in]))?;
-                    }
-                } else if let (Some(name), None) = (adopts, waiting.stand_in) {
+                    self.remove_stand_ins(own, waiting.stand_in)?;
+                } else if let Some(name) = adopts
+                    && self.needs_stand_in(waiting.stand_in)?
+                {
                     let (past, payload) = split_item_value(waiting.value)
                         .map_err(|e| corrupt(Table::Meta, key, e))?;
                     let dot = self.mint(name)?;
@@ -198,6 +199,37 @@ impl Batch<'_> {
                 _ => return Ok((decided, adopted)),
             }
         }
+    }
+
+    /// Removes what stands in for an item that is decided; and where that was salvaged in its turn,
+    /// what stands in for it.
+    fn remove_stand_ins(
+        &mut self,
+        own: ReplicaId,
+        mut stand_in: Option<Dot>,
+    ) -> Result<(), StorageError> {
+        while let Some(dot) = stand_in.take() {
+            // Whoever replaced it has seen it.
+            if self.remove_dot(dot)? {
+                let by = self.mint(own)?;
+                self.log_removal(by, &Removal::Dots(vec![dot]))?;
+                continue;
+            }
+            let key = waiting_key(self.space, dot);
+            if let Some(row) = self.rows.get(Table::Meta, &key)? {
+                stand_in = Waiting::of(&key, &row)?.stand_in;
+                self.rows.delete(Table::Meta, &key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an item has nothing that stands in for it, or what did was lost, so that nobody here
+    /// has seen it.
+    fn needs_stand_in(&self, stand_in: Option<Dot>) -> Result<bool, StorageError> {
+        let Some(dot) = stand_in else { return Ok(true) };
+        let unseen = dot.seq > self.seen(dot.replica);
+        Ok(unseen && self.rows.get(Table::Meta, &waiting_key(self.space, dot))?.is_none())
     }
 }
 
@@ -236,23 +268,7 @@ impl Space {
     pub fn waiting(&self) -> Result<u64, Error> {
         let rows = self.store().shared.storage.read()?;
         let Some(number) = number_of(&*rows, self.name())? else { return Ok(0) };
-        let (from, mut count, mut wrong) = (prefix(number), 0, None);
-        rows.scan(
-            Table::Meta,
-            super::rows::range(&from, &after(&from)),
-            crate::storage::Order::Ascending,
-            &mut |key, row| match Waiting::of(key, row) {
-                Ok(waiting) => {
-                    count += u64::from(waiting.stand_in.is_none());
-                    core::ops::ControlFlow::Continue(())
-                }
-                Err(error) => {
-                    wrong = Some(error);
-                    core::ops::ControlFlow::Break(())
-                }
-            },
-        )?;
-        wrong.map_or(Ok(count), |error| Err(error.into()))
+        Ok(unadopted(&*rows, number)?)
     }
 
     /// Decides what waits and is covered by now, which a proof has just shown it may be.
@@ -302,13 +318,39 @@ impl Store {
     }
 }
 
+/// How many items wait in a space for which nothing stands in, or what did was lost.
+pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError> {
+    let (from, mut count, mut stand_ins, mut wrong) = (prefix(space), 0, Vec::new(), Ok(()));
+    let range = (from.as_slice(), after(&from));
+    rows.scan(
+        Table::Meta,
+        super::rows::range(range.0, &range.1),
+        Order::Ascending,
+        &mut |key, row| {
+            match Waiting::of(key, row) {
+                Ok(Waiting { stand_in: None, .. }) => count += 1,
+                Ok(Waiting { stand_in: Some(dot), .. }) => stand_ins.push(dot),
+                Err(error) => wrong = Err(error),
+            }
+            if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        },
+    )?;
+    wrong?;
+    if !stand_ins.is_empty() {
+        let seen = read_vector(rows, space, Which::Seen)?;
+        for dot in stand_ins.into_iter().filter(|dot| !seen.contains(*dot)) {
+            count += u64::from(rows.get(Table::Meta, &waiting_key(space, dot))?.is_none());
+        }
+    }
+    Ok(count)
+}
+
 /// Moves what stands in a new store as if it were here to where it waits: all of a space.
 #[cfg(not(target_arch = "wasm32"))]
-pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<u64, StorageError> {
+pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
     use super::rows::{dot_key, split_item_key};
     let from = space_key(space);
     let to = after(&from);
-    let mut count = 0;
     loop {
         let (found, whole) = batch(rows, Table::Items, &from, &to, PASS_ROWS)?;
         for (key, value) in &found {
@@ -316,10 +358,9 @@ pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<u64, Storage
             Waiting::new(dot, place, value).put(rows, space)?;
             rows.delete(Table::Items, key)?;
             rows.delete(Table::Dots, &dot_key(space, dot))?;
-            count += 1;
         }
         if whole {
-            return Ok(count);
+            return Ok(());
         }
     }
 }

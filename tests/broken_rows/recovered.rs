@@ -328,3 +328,71 @@ fn holds(store: &Store) -> [u64; 4] {
     let status = store.space(&names[0]).unwrap().status().unwrap();
     [status.items, status.waiting, status.removal_log_bytes, status.trash_items]
 }
+
+/// A recovered store whose adopted items are damaged and salvaged in their turn, or lost: whatever
+/// of them anybody knows, each counts once in the end, and is there.
+#[test]
+fn what_stood_in_is_salvaged_in_its_turn_and_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let tables = tables_of(1, &[]);
+    let (old, peer) = (open(1, &tables).unwrap(), Store::in_memory_with(options_of(2)));
+    main_of(&old).counter("n").add(5).unwrap();
+    main_of(&old).put("note", "tea", None).unwrap();
+    session(&old, &peer, true).unwrap();
+    let is_seen = |row: &Row| row.0 == Table::Vectors && row.1[4] == 0;
+    let broken = |rows: &[Row]| {
+        let mut rows = rows.to_vec();
+        rows.iter_mut().filter(|row| is_seen(row)).for_each(|row| row.2.truncate(3));
+        rows
+    };
+    let is_right = |store: &Store, what: &str| {
+        let main = main_of(store);
+        assert_eq!(main.counter("n").get().unwrap(), 5, "{what}");
+        let values = main.get("note").unwrap();
+        assert_eq!(values.values().collect::<Vec<_>>(), [b"tea"], "{what}");
+    };
+    let (_, first) = recovered(folder.path(), &broken(&rows_of(&tables)));
+    assert_eq!((main_of(&first).waiting().unwrap(), first.adopt().unwrap()), (2, 2));
+    is_right(&first, "adopted");
+    let knows = Store::in_memory_with(options_of(3));
+    session(&first, &knows, true).unwrap();
+    drop(first);
+    std::fs::copy(folder.path().join("new"), folder.path().join("first")).unwrap();
+    let mut drawn = 90;
+    let mut entropy = |bytes: &mut [u8]| {
+        drawn += 1;
+        bytes.fill(drawn);
+    };
+    let path = folder.path().join("first");
+    let file = RedbStorage::open(path, &FileOptions::default(), &mut entropy).unwrap();
+    let rows = broken(&rows_of(&file));
+    for lost in [false, true] {
+        for met in ["nobody", "who knows the first", "who knows the second"] {
+            let mut rows = rows.clone();
+            rows.retain(|row| !lost || !matches!(row.0, Table::Items | Table::Dots));
+            let what = format!("lost {lost}, met {met}");
+            let (report, second) = recovered(folder.path(), &rows);
+            assert!(second.check().unwrap().is_sound(), "{what}");
+            assert_eq!(report.waiting, 2, "{what}: {report:?}");
+            let other = match met {
+                "who knows the first" => Some(&peer),
+                "who knows the second" => Some(&knows),
+                _ => None,
+            };
+            if let Some(other) = other {
+                let copy = Store::in_memory_with(options_of(5));
+                session(other, &copy, true).unwrap();
+                session(&second, &copy, true).unwrap();
+            }
+            second.adopt().unwrap();
+            assert_eq!(main_of(&second).waiting().unwrap(), 0, "{what}");
+            is_right(&second, &what);
+            // In the end all meet: once to hear of it, and once of what goes by that.
+            let copy = Store::in_memory_with(options_of(6));
+            session(&peer, &copy, true).unwrap();
+            (0..2).for_each(|_| session(&second, &copy, true).unwrap());
+            is_right(&copy, &what);
+            is_right(&second, &what);
+        }
+    }
+}

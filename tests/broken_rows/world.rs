@@ -13,7 +13,7 @@ use crate::pair::{self, Meeting, assert_sound, items, main_of, meet, options};
 
 pub(crate) type Row = (Table, Vec<u8>, Vec<u8>);
 
-pub(crate) fn rows_of(storage: &MemoryStorage) -> Vec<Row> {
+pub(crate) fn rows_of(storage: &dyn Storage) -> Vec<Row> {
     let (mut rows, all) = (Vec::new(), KeyRange { from: &[], to: None });
     let read = storage.read().unwrap();
     for table in Table::ALL {
@@ -130,7 +130,7 @@ impl World {
         assert!(status.staged > 0 && status.trash_items > 0 && status.removal_log_bytes > 0);
         assert_eq!(status.held.len(), 1);
         assert_sound(&here);
-        let mut all: Vec<_> = storages.iter().map(rows_of).collect();
+        let mut all: Vec<_> = storages.iter().map(|tables| rows_of(tables)).collect();
         let others = all.split_off(1);
         let mut here = all.remove(0);
         here.push(salvaged(&here));

@@ -14,7 +14,7 @@ use crate::space::rows::{
 };
 use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
 use crate::space::trash::Head;
-use crate::space::waiting::{WAITING_KEY, Waiting, clear, set_aside, waiting_key, waits_in};
+use crate::space::waiting::{WAITING_KEY, Waiting, clear, set_aside, unadopted, waits_in};
 use crate::storage::{Gap, StorageError, Survey, Table};
 
 impl Recovery<'_> {
@@ -67,15 +67,13 @@ impl Recovery<'_> {
                 let sound = key == CLOCK_KEY && check_row(Table::Meta, key, row).is_ok();
                 return if sound { this.to.put(Table::Meta, key, row) } else { Ok(()) };
             };
-            // Stand-ins stand among the items.
-            let counts = u64::from(row.first() != Some(&1));
             let known = this.space(waits)?.filter(|_| check_row(Table::Meta, key, row).is_ok());
             let Some((_, found)) = known else {
-                this.report.lost += counts;
+                // Of others something stands in among the items.
+                this.report.lost += u64::from(row.first() != Some(&1));
                 return Ok(());
             };
             found.kept_aside = true;
-            this.report.waiting += counts;
             this.to.put(Table::Meta, key, row)
         })?;
         survey.gaps.retain(|gap| may_have_held(gap, WAITING_KEY));
@@ -96,7 +94,7 @@ impl Recovery<'_> {
             self.report.lost += found.lost;
             let mut state = State::default();
             if found.incomplete {
-                self.report.waiting += set_aside(self.to, number)?;
+                set_aside(self.to, number)?;
                 clear(self.to, Table::Vectors, &space_key(number))?;
                 clear(self.to, Table::Removals, &space_key(number))?;
                 self.report.incomplete.push(name.clone());
@@ -175,17 +173,17 @@ impl Recovery<'_> {
             let number = same.get(&number).copied().unwrap_or(number);
             let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
             if sound && !seen && self.spaces.contains_key(&number) {
-                // One that was set aside waits already.
-                let waits = self.to.get(Table::Meta, &waiting_key(number, dot))?.is_some();
                 Waiting::new(dot, place, value).put(self.to, number)?;
-                self.report.waiting += u64::from(!waits);
             }
         }
         Ok(())
     }
 
-    /// How many spaces there are, as numbers are given to them.
+    /// How many spaces there are, as numbers are given to them, and what waits in them.
     pub(super) fn count_spaces(&mut self) -> Result<(), StorageError> {
+        for number in self.spaces.keys() {
+            self.report.waiting += unadopted(self.to, *number)?;
+        }
         let count = self.spaces.keys().last().map_or(0, |last| last.saturating_add(1));
         self.to.put(Table::Meta, SPACES_KEY, &count.to_be_bytes())
     }
