@@ -71,9 +71,9 @@ impl Store {
     /// against rows, each node of the digest against the dots, and of all other rows whether
     /// they can be read; and whether spaces have numbers of their own, and nothing counts further
     /// than the commits that have been. Reads every row, each block of the file verified against its
-    /// seal, and holds a MiB of them in memory, or one, and the names and numbers of spaces. What it does not look at is the engine's own: see
-    /// [`check_deep`](Self::check_deep). It stops at a block that does not match its seal, since
-    /// nothing can be said of what stands behind it.
+    /// seal, and holds a MiB of them in memory, or one, and the names and numbers of spaces. What it
+    /// does not look at is the engine's own: see [`check_deep`](Self::check_deep). It stops at a
+    /// block that does not match its seal, since nothing can be said of what stands behind it.
     ///
     /// A store that is not sound [does not sync](Self::damage) any more, until a check finds
     /// nothing; of one that was found damaged each check is a [deep](Self::check_deep) one, since

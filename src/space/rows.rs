@@ -294,6 +294,14 @@ pub(super) fn dot_value(hash: ItemHash, has_past: bool, place: &[u8]) -> Vec<u8>
     [hash.as_bytes().as_slice(), &[u8::from(has_past)], place].concat()
 }
 
+#[cfg(not(target_arch = "wasm32"))]
+impl DotRow<'_> {
+    /// Whether this is the row of an item: the hash says nothing of its past.
+    pub(super) fn is_of(&self, dot: Dot, place: &[u8], payload: &[u8]) -> bool {
+        self.place == place && self.hash == ItemHash::of(dot, place, payload)
+    }
+}
+
 pub(super) fn split_dot_value(value: &[u8]) -> Result<DotRow<'_>, DecodeError> {
     let mut cursor = Cursor::new("dot row", value);
     let hash = ItemHash::from_bytes(cursor.array()?);

@@ -31,7 +31,7 @@ use std::ops::ControlFlow;
 use super::batch::{Batch, Renaming};
 use super::rows::{
     DOT_BYTES, PASS_ROWS, Removal, Which, after, batch, corrupt, dot_of_key, item_value, put_dot,
-    read_vector, space_key, split_item_value,
+    range, read_vector, space_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
@@ -320,21 +320,17 @@ impl Store {
 
 /// How many items wait in a space for which nothing stands in, or what did was lost.
 pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError> {
-    let (from, mut count, mut stand_ins, mut wrong) = (prefix(space), 0, Vec::new(), Ok(()));
-    let range = (from.as_slice(), after(&from));
-    rows.scan(
-        Table::Meta,
-        super::rows::range(range.0, &range.1),
-        Order::Ascending,
-        &mut |key, row| {
-            match Waiting::of(key, row) {
-                Ok(Waiting { stand_in: None, .. }) => count += 1,
-                Ok(Waiting { stand_in: Some(dot), .. }) => stand_ins.push(dot),
-                Err(error) => wrong = Err(error),
-            }
-            if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        },
-    )?;
+    let from = prefix(space);
+    let to = after(&from);
+    let (mut count, mut stand_ins, mut wrong) = (0, Vec::new(), Ok(()));
+    rows.scan(Table::Meta, range(&from, &to), Order::Ascending, &mut |key, row| {
+        match Waiting::of(key, row) {
+            Ok(Waiting { stand_in: None, .. }) => count += 1,
+            Ok(Waiting { stand_in: Some(dot), .. }) => stand_ins.push(dot),
+            Err(error) => wrong = Err(error),
+        }
+        if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
     wrong?;
     if !stand_ins.is_empty() {
         let seen = read_vector(rows, space, Which::Seen)?;

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::items::sound_item;
 use super::names::sound_name;
 use super::{Beside, Found, Recovery};
-use crate::digest::ItemHash;
 use crate::space::catalog::touch;
 use crate::space::check::check_row;
 use crate::space::rows::{
@@ -85,8 +84,9 @@ impl Recovery<'_> {
         let mut spaces = core::mem::take(&mut self.spaces);
         // Numbers that are none: the space of that name has another one. Of one that only begins
         // behind what is damaged of the journal nobody knows yet.
-        let known = self.wreck.later().is_none();
-        spaces.retain(|_, found| !known || !found.is_nothing());
+        if self.wreck.later().is_none() {
+            spaces.retain(|_, found| !found.is_nothing());
+        }
         self.name(&mut spaces)?;
         for (number, mut found) in spaces {
             let name = found.name.take().unwrap_or_default();
@@ -165,9 +165,9 @@ impl Recovery<'_> {
             };
             let says_so = |row: &&[u8]| {
                 let (row, payload) = (split_dot_value(row), payload_of(value));
-                row.ok().zip(payload.ok()).is_some_and(|(row, payload)| {
-                    row.place == place && row.hash == ItemHash::of(dot, place, payload)
-                })
+                row.ok()
+                    .zip(payload.ok())
+                    .is_some_and(|(row, payload)| row.is_of(dot, place, payload))
             };
             let sound = dots.get(dot_key(number, dot).as_slice()).is_some_and(says_so);
             let number = same.get(&number).copied().unwrap_or(number);

@@ -85,8 +85,7 @@ impl Recovery<'_> {
         let row = missing.get(&dot_key).map(|row| split_dot_value(row));
         let Some(Ok(row)) = row else { return Ok(()) };
         let Ok((past, payload)) = split_item_value(value) else { return Ok(()) };
-        let same = row.place == place && row.has_past != past.is_empty();
-        if !same || row.hash != ItemHash::of(dot, place, payload) {
+        if row.has_past == past.is_empty() || !row.is_of(dot, place, payload) {
             return Ok(());
         }
         let there = self.to.get(Table::Items, &item_key(number, place, Some(dot)))?;
@@ -156,8 +155,7 @@ impl Recovery<'_> {
             found.items -= 1;
         } else if let Some((place, value)) = suspects.get(key)
             && let Ok((past, payload)) = split_item_value(value)
-            && *place == old.place
-            && ItemHash::of(dot, place, payload) == old.hash
+            && old.is_of(dot, place, payload)
             && past.is_empty() != old.has_past
         {
             // The hash says nothing of the past. Without it an item is the same and replaces

@@ -112,15 +112,12 @@ impl Pages {
             return Some((Rc::new(bytes), true));
         }
         let is_it = |copy: &&Vec<u8>| checksum_of(copy, widths) == Some(pointer.checksum);
-        if let Some(copy) = self.copies.iter().find(is_it) {
-            self.mended.set(self.mended.get() + 1);
-            let page = (Rc::new(copy.clone()), true);
-            self.damaged.borrow_mut().insert((pointer.page, pointer.checksum), page.clone());
-            return Some(page);
-        }
         let mut changed = false;
-        for (block, out) in (at / BLOCK_BYTES as u64..).zip(bytes.chunks_exact_mut(BLOCK_BYTES)) {
-            changed |= self.mend(block, out);
+        if let Some(copy) = self.copies.iter().find(is_it) {
+            (bytes, changed) = (copy.clone(), true);
+        } else {
+            let blocks = (at / BLOCK_BYTES as u64..).zip(bytes.chunks_exact_mut(BLOCK_BYTES));
+            blocks.for_each(|(block, out)| changed |= self.mend(block, out));
         }
         let sound = changed && checksum_of(&bytes, widths) == Some(pointer.checksum);
         self.mended.set(self.mended.get() + u64::from(sound));
