@@ -277,7 +277,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Notes up to where a delta is staged: raises those entries, or drops all of them.
+    /// Notes up to where a delta is staged: writes those entries, or drops all of them.
     pub(in crate::space) fn write_staged_vector(
         &mut self,
         upto: Option<&VersionVector>,

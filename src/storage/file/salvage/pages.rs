@@ -50,9 +50,10 @@ pub(super) struct Pages {
     /// Of the page in which the list of tables begins, kept beside the first block.
     copies: Vec<Vec<u8>>,
     tries: Cell<u32>,
-    /// Pages that did not match when they were first read: as they are now, and whether that is
-    /// sound. Few, and each costs time.
-    damaged: RefCell<BTreeMap<(u64, u128), (PageBytes, bool)>>,
+    /// Pages that did not match when they were first read, and whether they are sound now. The
+    /// bytes only of those in which a bit was flipped back or of which there was a copy: few, and
+    /// each costs time. The others are read again, since half a file may be of that kind.
+    damaged: RefCell<BTreeMap<(u64, u128), (Option<PageBytes>, bool)>>,
     /// Blocks that were read as those behind the first of a page of rows.
     behind: Cell<u64>,
     mended: Cell<u64>,
@@ -97,8 +98,9 @@ impl Pages {
 
     /// What stands where a pointer leads, and whether that is what it must be.
     pub(super) fn page(&self, pointer: Pointer, widths: Widths) -> Option<(PageBytes, bool)> {
-        if let Some(known) = self.damaged.borrow().get(&(pointer.page, pointer.checksum)) {
-            return Some(known.clone());
+        let known = self.damaged.borrow().get(&(pointer.page, pointer.checksum)).cloned();
+        if let Some((Some(bytes), sound)) = known {
+            return Some((bytes, sound));
         }
         let (at, len) = self.geometry.place(pointer.page)?;
         if len > self.file_bytes {
@@ -107,6 +109,9 @@ impl Pages {
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         for (block, out) in (at / BLOCK_BYTES as u64..).zip(bytes.chunks_exact_mut(BLOCK_BYTES)) {
             self.block(block, out);
+        }
+        if known.is_some() {
+            return Some((Rc::new(bytes), false));
         }
         if checksum_of(&bytes, widths) == Some(pointer.checksum) {
             return Some((Rc::new(bytes), true));
@@ -121,9 +126,10 @@ impl Pages {
         }
         let sound = changed && checksum_of(&bytes, widths) == Some(pointer.checksum);
         self.mended.set(self.mended.get() + u64::from(sound));
-        let page = (Rc::new(bytes), sound);
-        self.damaged.borrow_mut().insert((pointer.page, pointer.checksum), page.clone());
-        Some(page)
+        let bytes = Rc::new(bytes);
+        let known = (changed.then(|| bytes.clone()), sound);
+        self.damaged.borrow_mut().insert((pointer.page, pointer.checksum), known);
+        Some((bytes, sound))
     }
 
     /// The rows that start at a block, if that and those behind it are as they were written and a
