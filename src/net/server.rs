@@ -211,8 +211,15 @@ fn tell_found(from: SocketAddr, report: &Report) {
         warn!(%from, "{equivocation}");
     }
     for space in &report.spaces {
+        let name = &space.name;
+        if space.untold {
+            warn!(
+                %from,
+                "space {name:?}: the peer knew items that were adopted here, which are gone again; until it syncs once more, it has both"
+            );
+        }
         let Some(held) = &space.held else { continue };
-        let (name, peer) = (&space.name, held.peer);
+        let peer = held.peer;
         warn!(
             %from,
             "space {name:?}: held back: {held}; decide it with Space::decide, or, once the server has stopped, with rejoin decide {peer} allow|keep --space {name:?}"

@@ -58,6 +58,13 @@ impl Report {
         self.finished && self.spaces.iter().all(|space| space.why.is_none())
     }
 
+    /// Whether another session has something to tell the peer that this one brought about: see
+    /// [`SpaceReport::untold`].
+    #[must_use]
+    pub fn is_untold(&self) -> bool {
+        self.spaces.iter().any(|space| space.untold)
+    }
+
     /// What two sessions with one peer about the same spaces did together, this one behind
     /// `earlier`, which was cut.
     ///
@@ -90,6 +97,7 @@ impl Report {
         if self.finished {
             for space in &mut spaces {
                 (space.why, space.not_taken, space.held) = (None, false, None);
+                space.untold = false;
             }
         }
         spaces.extend(self.spaces);
@@ -136,12 +144,17 @@ pub struct SpaceReport {
     pub not_taken: bool,
     /// What is held back here of what the peer claims.
     pub held: Option<Held>,
+    /// Whether this side wrote something once all was proven, which the peer hears of in the next
+    /// session: of [adopted](crate::Store::adopt) items those went that it knew after all, so that
+    /// for now they count twice there.
+    pub untold: bool,
 }
 
 impl SpaceReport {
     /// Of a space that was not even begun.
     pub(super) const fn never_begun(name: String, why: Why) -> Self {
-        Self { name, root: None, why: Some(why), not_taken: false, held: None }
+        let (root, why) = (None, Some(why));
+        Self { name, root, why, not_taken: false, held: None, untold: false }
     }
 }
 

@@ -152,6 +152,8 @@ pub(super) struct SpaceSync {
     walked_roots: Option<(RootHash, RootHash)>,
     /// The blocks on which the peer made claims by it.
     walked_blocks: Vec<(ReplicaId, u64)>,
+    /// What was written here as it was proven, and the peer has not heard of.
+    pub(super) untold: bool,
     /// At which roots what lives in them was shown.
     shown_at: Option<(RootHash, RootHash)>,
     /// How often.
@@ -217,6 +219,7 @@ impl SpaceSync {
             walked: VersionVector::new(),
             walked_roots: None,
             walked_blocks: Vec::new(),
+            untold: false,
             shown_at: None,
             contents: 0,
             blocks: Vec::new(),
@@ -245,7 +248,7 @@ impl SpaceSync {
         common: VersionVector,
         root: RootHash,
     ) -> Result<(), Error> {
-        self.space.save_base(around.peer, &common)?;
+        self.untold = self.space.save_base(around.peer, &common)? > 0;
         self.space.forget_held(around.peer)?;
         // Claims change what lives and leave the vector as it is.
         let same = |now: &u64| *now == self.touched_then || fault!(MeetingRememberedOverAChange);

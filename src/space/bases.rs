@@ -147,13 +147,13 @@ impl Space {
 
     /// Remembers that `vector` was proven common with `peer`. A crash may forget it again,
     /// which costs a round trip and nothing else. What was salvaged and is covered by now is
-    /// decided.
-    pub(crate) fn save_base(&self, peer: ReplicaId, vector: &VersionVector) -> Result<(), Error> {
-        self.settle_waiting()?;
+    /// decided: how many stand-ins that has removed here, of which the peer has not heard.
+    pub(crate) fn save_base(&self, peer: ReplicaId, vector: &VersionVector) -> Result<u64, Error> {
+        let removed = self.settle_waiting()?;
         let vector = &self.tagged(vector)?;
         let hash = VectorHash::of(vector);
         if self.base_with(None)? == Some(hash) && self.base_with(Some(peer))? == Some(hash) {
-            return Ok(());
+            return Ok(removed);
         }
         let mut writer = self.store.shared.writer()?;
         let name = &self.shared.name;
@@ -181,6 +181,6 @@ impl Space {
             }
             Ok(Verdict::Commit)
         })?;
-        Ok(())
+        Ok(removed)
     }
 }

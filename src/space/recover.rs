@@ -120,7 +120,8 @@ pub struct RecoverReport {
     pub lost: u64,
     /// What else may be lost, of which nobody knows how much.
     pub also_lost: BTreeSet<Beside>,
-    /// Commits of the journal may be lost: the newest writes before a crash.
+    /// Commits of the journal may be lost: the newest writes before a crash. So may one where both
+    /// copies that a sync wrote of the first block are gone, which a power cut leaves as well.
     pub journal_damaged: bool,
     /// Pages of the file that could not be read.
     pub pages_lost: u64,

@@ -19,7 +19,7 @@
 //!
 //! So C waits for B. And as there may be a D that knows a5 and was not met before the word was
 //! given, an adopted item is a *stand-in*: once a vector covers a5 here, c1 is removed, by a
-//! record that names c1 and nothing else. Stand-ins have a name of their own and not the
+//! record that names c1 and nothing else. Stand-ins have names of their own and not the
 //! store's, since a counter adds its own newest rows up into one, and 3 could not be taken out
 //! of that again.
 //!
@@ -30,15 +30,19 @@ use std::ops::ControlFlow;
 
 use super::batch::{Batch, Renaming};
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Removal, Which, after, batch, corrupt, dot_of_key, item_value, put_dot,
-    range, read_vector, space_key, split_item_value,
+    DOT_BYTES, PASS_ROWS, Which, after, batch, corrupt, dot_key, dot_of_key, item_value, put_dot,
+    range, read_vector, space_key, split_item_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
-use crate::causal::{Dot, ReplicaId, Tag, VersionVector};
+use crate::causal::{Dot, ReplicaId, VersionVector};
 use crate::codec::{Cursor, DecodeError, Place, Problem, Put, limits};
 use crate::error::Error;
 use crate::storage::{Durability, Order, Read, StorageError, Table, Write};
+
+mod stand_ins;
+
+use stand_ins::Names;
 
 pub(super) const WAITING_KEY: &[u8] = b"salvaged/";
 
@@ -52,11 +56,15 @@ pub(super) fn waiting_key(space: u32, dot: Dot) -> Vec<u8> {
     key
 }
 
-/// The name under which the stand-ins are written that are made in an opening with this tag, which
-/// nobody else knows.
-fn stand_in_name(tag: Tag) -> ReplicaId {
-    let hash = blake3::derive_key("rejoin 2026 stand-ins for salvaged items", tag.as_bytes());
-    ReplicaId::from_bytes(hash.first_chunk().copied().unwrap_or_default())
+/// What became of what waits.
+#[derive(Default)]
+struct Settled {
+    /// Items of which it is known now whether they live, or what stands in for them.
+    decided: u64,
+    /// Stand-ins that were written.
+    adopted: u64,
+    /// Stand-ins that were removed.
+    removed: u64,
 }
 
 /// A salvaged item that waits.
@@ -158,16 +166,17 @@ pub(super) fn clear(rows: &mut dyn Write, table: Table, prefix: &[u8]) -> Result
 }
 
 impl Batch<'_> {
-    /// Decides what waits and is covered now; with a name for stand-ins, adopts what is not.
-    /// How many were decided and adopted.
+    /// Decides what waits and is covered now, or has been written anew by another store; with names
+    /// for stand-ins, adopts the rest.
     fn settle(
         &mut self,
         own: ReplicaId,
-        adopts: Option<ReplicaId>,
-    ) -> Result<(u64, u64), StorageError> {
+        mut adopts: Option<Names>,
+    ) -> Result<Settled, StorageError> {
         let mut from = prefix(self.space);
         let to = after(&from);
-        let (mut decided, mut adopted) = (0, 0);
+        let others = self.names_by_mark()?;
+        let mut settled = Settled::default();
         loop {
             let (found, whole) = batch(self.rows, Table::Meta, &from, &to, PASS_ROWS)?;
             for (key, row) in &found {
@@ -177,18 +186,23 @@ impl Batch<'_> {
                 }
                 if waiting.dot.seq <= self.seen(waiting.dot.replica) {
                     self.rows.delete(Table::Meta, key)?;
-                    decided += 1;
-                    self.remove_stand_ins(own, waiting.stand_in)?;
-                } else if let Some(name) = adopts
+                    settled.decided += 1;
+                    settled.removed += self.remove_stand_ins(own, waiting.stand_in)?;
+                } else if let Some(dot) = self.stand_in_of_another(&waiting, &others)? {
+                    settled.decided += 1;
+                    settled.removed += self.remove_stand_ins(own, waiting.stand_in)?;
+                    waiting.stand_in = Some(dot);
+                    waiting.put(self.rows, self.space)?;
+                } else if let Some(names) = &mut adopts
                     && self.needs_stand_in(waiting.stand_in)?
                 {
                     let (past, payload) = split_item_value(waiting.value)
                         .map_err(|e| corrupt(Table::Meta, key, e))?;
-                    let dot = self.mint(name)?;
+                    let dot = self.mint(names.name(waiting.dot.replica))?;
                     self.insert_item(dot, waiting.place, &past, payload)?;
                     waiting.stand_in = Some(dot);
                     waiting.put(self.rows, self.space)?;
-                    adopted += 1;
+                    settled.adopted += 1;
                 }
             }
             match found.last() {
@@ -196,40 +210,9 @@ impl Batch<'_> {
                     from.clone_from(last);
                     from.push(0);
                 }
-                _ => return Ok((decided, adopted)),
+                _ => return Ok(settled),
             }
         }
-    }
-
-    /// Removes what stands in for an item that is decided; and where that was salvaged in its turn,
-    /// what stands in for it.
-    fn remove_stand_ins(
-        &mut self,
-        own: ReplicaId,
-        mut stand_in: Option<Dot>,
-    ) -> Result<(), StorageError> {
-        while let Some(dot) = stand_in.take() {
-            // Whoever replaced it has seen it.
-            if self.remove_dot(dot)? {
-                let by = self.mint(own)?;
-                self.log_removal(by, &Removal::Dots(vec![dot]))?;
-                continue;
-            }
-            let key = waiting_key(self.space, dot);
-            if let Some(row) = self.rows.get(Table::Meta, &key)? {
-                stand_in = Waiting::of(&key, &row)?.stand_in;
-                self.rows.delete(Table::Meta, &key)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether an item has nothing that stands in for it, or what did was lost, so that nobody here
-    /// has seen it.
-    fn needs_stand_in(&self, stand_in: Option<Dot>) -> Result<bool, StorageError> {
-        let Some(dot) = stand_in else { return Ok(true) };
-        let unseen = dot.seq > self.seen(dot.replica);
-        Ok(unseen && self.rows.get(Table::Meta, &waiting_key(self.space, dot))?.is_none())
     }
 }
 
@@ -271,9 +254,10 @@ impl Space {
         Ok(unadopted(&*rows, number)?)
     }
 
-    /// Decides what waits and is covered by now, which a proof has just shown it may be.
-    pub(super) fn settle_waiting(&self) -> Result<(), Error> {
-        if self.has_waiting()? { self.settle(false).map(drop) } else { Ok(()) }
+    /// Decides what waits and is covered by now, which a proof has just shown it may be. How many
+    /// stand-ins were removed for it.
+    pub(super) fn settle_waiting(&self) -> Result<u64, Error> {
+        if self.has_waiting()? { Ok(self.settle(false)?.removed) } else { Ok(0) }
     }
 
     fn has_waiting(&self) -> Result<bool, Error> {
@@ -283,13 +267,14 @@ impl Space {
         Ok(!batch(&*rows, Table::Meta, &from, &after(&from), 1)?.0.is_empty())
     }
 
-    fn settle(&self, adopts: bool) -> Result<u64, Error> {
+    fn settle(&self, adopts: bool) -> Result<Settled, Error> {
         let mut guard = self.store().shared.writer()?;
         let own = self.replica();
-        let name = adopts.then(|| stand_in_name(self.store().shared.tag));
-        self.in_batch::<u64, Error>(&mut guard, Durability::Immediate, |mut batch| {
-            let (decided, adopted) = batch.settle(own, name)?;
-            Ok((adopted, (decided + adopted > 0).then_some(batch)))
+        let names = adopts.then(|| Names::of(self.store().shared.tag));
+        self.in_batch::<Settled, Error>(&mut guard, Durability::Immediate, |mut batch| {
+            let settled = batch.settle(own, names)?;
+            let changes = settled.decided + settled.adopted > 0;
+            Ok((settled, changes.then_some(batch)))
         })
     }
 }
@@ -302,7 +287,9 @@ impl Store {
     /// [recovered](Self::recover) had seen anything. So first sync with all that can be
     /// reached: what they know needs no adopting, and what they have removed should not come back.
     /// Where one that was not met knew an item after all, the one written here goes again in the
-    /// session with it; until then a counter counts it twice and what was removed there shows.
+    /// session with it, of which the next session with each of the others tells it; until then a
+    /// counter counts it twice and what was removed there shows. So it is with what two recovered
+    /// stores adopted both, until they meet.
     ///
     /// # Errors
     /// The storage failed; some spaces may have been done.
@@ -311,7 +298,7 @@ impl Store {
         for name in self.spaces("")? {
             let space = self.space(&name)?;
             if space.has_waiting()? {
-                adopted += space.settle(true)?;
+                adopted += space.settle(true)?.adopted;
             }
         }
         Ok(adopted)
@@ -344,7 +331,6 @@ pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError
 /// Moves what stands in a new store as if it were here to where it waits: all of a space.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
-    use super::rows::{dot_key, split_item_key};
     let from = space_key(space);
     let to = after(&from);
     loop {
@@ -364,7 +350,7 @@ pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<(), StorageE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::causal::{Seq, VersionVector};
+    use crate::causal::Seq;
     use crate::space::tests::{replica, vector};
 
     /// Origin 1 gives up what it has after 2, and 3, the name of the stand-ins, all.

@@ -81,6 +81,7 @@ fn space_json(space: &SpaceReport) -> Value {
         "root": space.root.map(|root| root.to_string()),
         "why": space.why.map(|why| why.to_string()),
         "not_taken": space.not_taken,
+        "untold": space.untold,
         "held": space.held.as_ref().map(held_json),
     })
 }

@@ -41,11 +41,21 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
             (report, None, failed.map(Failure::from))
         }
         (None, Some(file)) => {
-            let here = Session::connect(&store, scope, nonce())
-                .map_err(|error| Failure::of_store(&place.path, error))?;
+            let begin = || {
+                let here = Session::connect(&store, scope.clone(), nonce())
+                    .map_err(|error| Failure::of_store(&place.path, error))?;
+                Ok::<_, Failure>(here.with(options.session.clone()))
+            };
+            let here = begin()?;
             let there = open(file, true, place.now_ms)?;
-            let sides = (here.with(options.session), Session::accept(&there, nonce()));
-            let ([report, found], failed) = meet(sides);
+            let (mut reports, mut failed) = meet((here, Session::accept(&there, nonce())));
+            if failed.is_none() && reports.iter().any(Report::is_untold) {
+                let again;
+                (again, failed) = meet((begin()?, Session::accept(&there, nonce())));
+                let [(a, b), (c, d)] = [again.into(), reports.into()];
+                reports = [a.behind(c), b.behind(d)];
+            }
+            let [report, found] = reports;
             let failed = failed.map(|Failed { here, error }| {
                 // What one of the two finds wrong with its peer is about the other file.
                 let its_own = matches!(error, Error::Storage(_));

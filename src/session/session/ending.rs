@@ -4,6 +4,7 @@ use super::Session;
 use crate::error::{Error, PeerError};
 use crate::session::message::Message;
 use crate::session::report::{SpaceReport, Why};
+use crate::session::sync::SpaceSync;
 use crate::storage::StorageError;
 
 impl Session {
@@ -36,7 +37,8 @@ impl Session {
         let why = Some(Why::Unfinished);
         for (_, sync) in core::mem::take(&mut self.spaces) {
             let (name, not_taken, held) = (sync.name().to_owned(), sync.not_taken, sync.held);
-            self.report.spaces.push(SpaceReport { name, root: None, why, not_taken, held });
+            let space = SpaceReport { name, root: None, why, not_taken, held, untold: false };
+            self.report.spaces.push(space);
         }
         let again = self.roll.take_to_come();
         for name in self.arrivals.take_names().chain(again) {
@@ -69,8 +71,9 @@ impl Session {
             if end.is_err() {
                 self.roll.note_given_up(&name);
             }
-            let (root, why, not_taken, held) = (end.ok(), end.err(), sync.not_taken, sync.held);
-            self.report.spaces.push(SpaceReport { name, root, why, not_taken, held });
+            let (root, why) = (end.ok(), end.err());
+            let SpaceSync { not_taken, held, untold, .. } = sync;
+            self.report.spaces.push(SpaceReport { name, root, why, not_taken, held, untold });
         }
     }
 

@@ -131,6 +131,7 @@ impl Recovery<'_> {
     /// What the journal says behind its damage. Nothing of it counts but items that hash as
     /// the row of their dot says, and those wait.
     pub(super) fn later(&mut self) -> Result<(), StorageError> {
+        self.report.journal_damaged = self.wreck.is_behind();
         let Some(changes) = self.wreck.later() else { return Ok(()) };
         self.report.journal_damaged = true;
         let (mut items, mut dots, mut same) = (Vec::new(), BTreeMap::new(), BTreeMap::new());

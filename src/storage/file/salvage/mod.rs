@@ -30,7 +30,7 @@ mod tree;
 use super::first::{Commit, Pointer};
 use super::journal::read_changes;
 use super::path::{exists, resolve};
-use super::seal::{HEAD_BYTES, heads};
+use super::seal::{HEAD_BYTES, heads, is_pair_lost};
 use super::tables::name;
 use crate::storage::identity::{beside, io};
 use crate::storage::overlay::{Changed, Changes};
@@ -76,6 +76,8 @@ pub(crate) struct Wreck {
     /// What stands in the journal behind what is damaged.
     later: Changes,
     journal_whole: bool,
+    /// The newest commit may be another one.
+    behind: bool,
     /// Held so that nobody writes meanwhile.
     _lock: Option<File>,
 }
@@ -171,8 +173,17 @@ impl Wreck {
         };
         pages.set_geometry(geometry);
         let (journal, later) = (Changes::default(), Changes::default());
-        let mut wreck =
-            Self { pages, tables, listed, journal, later, journal_whole: false, _lock: lock };
+        let behind = is_pair_lost(&start);
+        let mut wreck = Self {
+            pages,
+            tables,
+            listed,
+            journal,
+            later,
+            journal_whole: false,
+            behind,
+            _lock: lock,
+        };
         wreck.read_journal();
         Ok(Some(wreck))
     }
@@ -227,6 +238,12 @@ impl Wreck {
     /// `None` where nothing of it is lost.
     pub(crate) fn later(&self) -> Option<impl Iterator<Item = Change<'_>>> {
         (!self.journal_whole).then(|| self.later.iter())
+    }
+
+    /// Whether a commit behind the one that is read may be lost, since not all copies of the first
+    /// block are there that would say so.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Visits the rows of all pages that are as they were written, in no order, whether anything

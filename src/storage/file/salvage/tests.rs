@@ -205,3 +205,29 @@ fn a_store_that_is_open_elsewhere_is_left_alone() {
     let missing = Wreck::open(&folder.path().join("none"));
     assert!(matches!(missing, Err(StorageError::Io { .. })));
 }
+
+/// Where both copies are gone that a sync wrote of the first block, the newest commit may be.
+#[test]
+fn a_pair_of_the_first_block_that_is_gone_is_noticed() {
+    let folder = folder();
+    let path = folder.path().join("store");
+    store(&path, 900, false);
+    let bytes = std::fs::read(&path).unwrap();
+    let behind = |damage: &dyn Fn(&mut [u8])| {
+        let (damaged, mut bytes) = (folder.path().join("damaged"), bytes.clone());
+        damage(&mut bytes);
+        std::fs::write(&damaged, bytes).unwrap();
+        Wreck::open(&damaged).unwrap().is_behind()
+    };
+    assert!(!behind(&|_| {}));
+    for block in 0..4 {
+        assert!(!behind(&|bytes| bytes[block * 4096..][..4096].fill(0)), "block {block}");
+    }
+    for pair in 0..2 {
+        let at = pair * 8192;
+        assert!(behind(&|bytes| bytes[at..][..8192].fill(0)));
+        assert!(behind(&|bytes| bytes.copy_within(8192 - at..8192 - at + 8192, at)));
+        assert!(behind(&|bytes| [at, at + 4096].into_iter().for_each(|at| bytes[at + 99] ^= 1)));
+    }
+    assert!(!behind(&|bytes| [0, 8192].into_iter().for_each(|at| bytes[at + 99] ^= 1)));
+}

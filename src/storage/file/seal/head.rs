@@ -75,6 +75,24 @@ pub(in super::super) fn heads(start: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     all.into_iter().map(|(_, kept, list)| (kept, list)).collect()
 }
 
+/// Whether one of the two pairs was written and has no sound copy any more, so that the newest
+/// commit may have been there. A cut while a pair was being written looks the same.
+pub(in super::super) fn is_pair_lost(start: &[u8]) -> bool {
+    let pair = |n: u64| {
+        let at = n as usize * 2 * BLOCK_BYTES;
+        let bytes = start.get(at..).unwrap_or_default();
+        let bytes = bytes.get(..2 * BLOCK_BYTES).unwrap_or(bytes);
+        let seqs = bytes.chunks(BLOCK_BYTES).filter_map(|copy| sound(copy).map(|(_, seq, _)| seq));
+        let newest = seqs.filter(|seq| seq % 2 == n).max();
+        (newest, bytes.iter().any(|byte| *byte != 0))
+    };
+    let pairs = [pair(0), pair(1)];
+    let newest = pairs.iter().filter_map(|(seq, _)| *seq).max();
+    // The first sync writes one pair, the second the other.
+    let written = newest.is_some_and(|seq| seq > 1);
+    pairs.iter().any(|(seq, there)| seq.is_none() && (written || *there))
+}
+
 /// The first block as the engine sees it.
 #[derive(Debug)]
 pub(super) struct Head {

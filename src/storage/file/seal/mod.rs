@@ -59,7 +59,7 @@ mod tests;
 pub(super) use groups::seal_of;
 use groups::{BLOCKS, Groups, Place};
 use head::Head;
-pub(super) use head::{HEAD_BYTES, Unreadable, has_magic, heads};
+pub(super) use head::{HEAD_BYTES, Unreadable, has_magic, heads, is_pair_lost};
 
 pub(super) const BLOCK_BYTES: usize = 4096;
 
