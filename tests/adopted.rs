@@ -5,16 +5,16 @@
 mod pair;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pair::{main_of, meet, options, store};
 use rejoin::Store;
-use rejoin::space::RecoverReport;
+use rejoin::space::{Beside, RecoverReport};
 use rejoin::storage::{
     Durability, FileOptions, KeyRange, Order, RedbStorage, Storage, Table, Verdict,
 };
 
-const COUNTERS: usize = 40;
+const COUNTERS: usize = 8;
 
 /// What all have written once, and each counts once.
 fn fill(store: &Store) {
@@ -44,33 +44,43 @@ fn are_equal(stores: &[&Store]) -> bool {
     roots.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-/// A copy of what `of` holds in a file of which the vector is damaged, recovered: all waits.
+/// Where a store of this name, and the one recovered of it, have their files.
+fn files(folder: &Path, name: u8) -> [PathBuf; 2] {
+    ["old", "new"].map(|what| folder.join(format!("{what} {name}")))
+}
+
+/// Spoils all vectors of a closed store: nothing of what it has is claimed any more.
+fn spoil(file: &Path) {
+    let mut drawn = 100;
+    let mut entropy = |bytes: &mut [u8]| {
+        drawn += 1;
+        bytes.fill(drawn);
+    };
+    let file = RedbStorage::open(file, &FileOptions::default(), &mut entropy).unwrap();
+    let write = file.write(Durability::Immediate, &mut |rows| {
+        let mut keys = Vec::new();
+        let all = KeyRange { from: &[], to: None };
+        rows.scan(Table::Vectors, all, Order::Ascending, &mut |key, _| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        keys.iter().try_for_each(|key| rows.put(Table::Vectors, key, &[1]))?;
+        Ok(Verdict::Commit)
+    });
+    write.unwrap();
+}
+
+fn recover(old: &Path, new: &Path, name: u8) -> (RecoverReport, Store) {
+    let report = Store::recover_telling(old, new, &options(name), |_| {}).unwrap();
+    (report, Store::open_with(new, options(name)).unwrap())
+}
+
+/// A copy of what `of` holds in a file of which the vector is spoiled, recovered: all waits.
 fn recovered(folder: &Path, name: u8, of: &Store) -> (RecoverReport, Store) {
-    let at = |what: &str| folder.join(format!("{what} {name}"));
-    let old = Store::open_with(at("old"), options(name)).unwrap();
-    meet(&old, of);
-    drop(old);
-    {
-        let mut drawn = name;
-        let mut entropy = |bytes: &mut [u8]| {
-            drawn = drawn.wrapping_add(1);
-            bytes.fill(drawn);
-        };
-        let file = RedbStorage::open(at("old"), &FileOptions::default(), &mut entropy).unwrap();
-        let write = file.write(Durability::Immediate, &mut |rows| {
-            let mut keys = Vec::new();
-            let all = KeyRange { from: &[], to: None };
-            rows.scan(Table::Vectors, all, Order::Ascending, &mut |key, _| {
-                keys.push(key.to_vec());
-                ControlFlow::Continue(())
-            })?;
-            keys.iter().try_for_each(|key| rows.put(Table::Vectors, key, &[1]))?;
-            Ok(Verdict::Commit)
-        });
-        write.unwrap();
-    }
-    let report = Store::recover_telling(at("old"), at("new"), &options(name + 1), |_| {}).unwrap();
-    (report, Store::open_with(at("new"), options(name + 1)).unwrap())
+    let [old, new] = files(folder, name);
+    meet(&Store::open_with(&old, options(name)).unwrap(), of);
+    spoil(&old);
+    recover(&old, &new, name + 1)
 }
 
 /// Who knew the items counts them twice when the session is over, and the report says so: the
@@ -167,4 +177,87 @@ fn what_is_not_the_same_item_stands_in_for_nothing() {
     meet(&second, &first);
     assert_eq!(main_of(&first).counter("count").get().unwrap(), 20);
     assert_eq!(main_of(&second).counter("count").get().unwrap(), 20);
+}
+
+/// An adopted item came from a peer, under its own dot, in a session that was cut before all was
+/// proven; then the store was damaged once more. What stands in for what is still known.
+#[test]
+fn a_stand_in_stays_one_when_its_item_is_salvaged_again() {
+    let mut both = 0;
+    for frames in 1..7 {
+        let (folder, peer) = (tempfile::tempdir().unwrap(), store(1));
+        fill(&peer);
+        let (report, new) = recovered(folder.path(), 20, &peer);
+        assert_eq!(new.adopt().unwrap(), report.waiting);
+        pair::Meeting::of(&new, &peer).run_on(frames);
+        both += u64::from(new.space("main").unwrap().status().unwrap().items > report.waiting);
+        drop(new);
+        let [again, _] = files(folder.path(), 30);
+        let [_, old] = files(folder.path(), 20);
+        spoil(&old);
+        let (_, new) = recover(&old, &again, 31);
+        new.adopt().unwrap();
+        for _ in 0..2 {
+            meet(&new, &peer);
+        }
+        is_right(&new, &format!("{frames} frames"));
+        assert!(are_equal(&[&new, &peer]));
+    }
+    assert!(both > 0, "no session was cut between the delta and the proof");
+}
+
+/// A recovered store was killed, and any block of its file is gone: of its journal too, behind
+/// whose damage may stand what was adopted, or that it was decided.
+#[test]
+fn a_stand_in_behind_a_damaged_journal_stays_one() {
+    let (folder, peer) = (tempfile::tempdir().unwrap(), store(1));
+    fill(&peer);
+    let (report, new) = recovered(folder.path(), 20, &peer);
+    let [_, file] = files(folder.path(), 20);
+    let write = |n: u64| main_of(&new).put(format!("more/{n}"), "more", None).unwrap();
+    let mut killed = Vec::new();
+    (0..2).for_each(write);
+    assert_eq!(new.adopt().unwrap(), report.waiting);
+    killed.push(std::fs::read(&file).unwrap());
+    meet(&new, &store(2));
+    (2..4).for_each(write);
+    let knows = store(3);
+    meet(&new, &knows);
+    meet(&new, &peer);
+    killed.push(std::fs::read(&file).unwrap());
+    let [damaged, again] = files(folder.path(), 40);
+    let mut journals = 0;
+    for (moment, bytes) in killed.iter().enumerate() {
+        for block in 4..bytes.len() / 4096 {
+            let mut bytes = bytes.clone();
+            if bytes[block * 4096..][..4096].iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            bytes[block * 4096..][..4096].fill(0);
+            std::fs::write(&damaged, &bytes).unwrap();
+            for file in [&again, &again.with_file_name("new 40.id")] {
+                let _ = std::fs::remove_file(file);
+            }
+            let (report, new) = recover(&damaged, &again, 41);
+            journals += u64::from(report.journal_damaged);
+            let what = format!("moment {moment}, block {block}, {report:?}");
+            if report.also_lost.contains(&Beside::Waiting) {
+                continue;
+            }
+            new.adopt().unwrap();
+            let [peer, knows] = [(&peer, 5), (&knows, 6)].map(|(of, name)| {
+                let copy = store(name);
+                meet(&copy, of);
+                copy
+            });
+            // Who has the stand-ins, and who knows what they stand in for.
+            meet(&new, &knows);
+            for _ in 0..2 {
+                meet(&new, &peer);
+            }
+            is_right(&new, &what);
+            is_right(&peer, &what);
+        }
+    }
+    assert!(journals > 4, "{journals}");
 }

@@ -173,14 +173,22 @@
 //!
 //! Should a store that was not reached before step 5 know one of the adopted items after all, the
 //! one written here goes in the session with it; until then a counter counts it twice, and
-//! what was removed there is seen again. So do not adopt in two copies of one recovered store,
-//! nor in a [backup](crate::Store::backup) of it: each would write the same items once more.
+//! what was removed there is seen again. At the other store it goes in the next session, which
+//! `rejoin sync` and [`sync_url`](crate::net::sync_url) begin at once; where the other one called,
+//! it goes when that calls again, and the server's log says so
+//! ([`SpaceReport::untold`](crate::session::SpaceReport::untold)).
+//!
+//! Where several stores were damaged, recover each, let them meet, and adopt in one; what others
+//! have salvaged of the same items is theirs too once they have met that one. Where two have adopted
+//! before they met, a counter counts twice until they have; then of each two one goes.
 //!
 //! *Lost* is what only the damaged store had ever seen and what is damaged itself. Of a space that
 //! was not whole, removals that nobody else had heard of are forgotten too: what they removed is
 //! there again. What else may be lost, such as records of removals or things in the trash, is said
 //! by its kind (`RecoverReport::also_lost`, `also_lost` in JSON). Nothing can be saved where all four
-//! copies of the file's first block, its first 16 KiB, are gone.
+//! copies of the file's first block, its first 16 KiB, are gone. Where the two are that the last sync
+//! before a crash wrote, that looks as if the power had gone in the middle of it: the store opens as
+//! it was one commit before, and a recovery says that some of the newest writes may be lost.
 //!
 //! ```
 //! # let folder = tempfile::tempdir().unwrap();

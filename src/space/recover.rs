@@ -73,7 +73,9 @@ pub enum Beside {
     Removals,
     /// Things in the [trash](super::Trash).
     Trash,
-    /// Salvaged items that waited since an earlier recovery.
+    /// Salvaged items that waited since an earlier recovery, or what tells which of those that were
+    /// [adopted](super::Store::adopt) stand in for which: then they stay, where a peer knows the
+    /// others after all.
     Waiting,
 }
 
@@ -96,7 +98,7 @@ impl core::fmt::Display for Beside {
             Self::Spaces => "whole spaces",
             Self::Removals => "records of removals",
             Self::Trash => "things in the trash",
-            Self::Waiting => "salvaged items that waited",
+            Self::Waiting => "what was salvaged earlier, or what tells which of it was adopted",
         })
     }
 }

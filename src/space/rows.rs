@@ -17,6 +17,7 @@
 
 use std::ops::ControlFlow;
 
+use super::change::RECORD_DOTS;
 use crate::causal::{Dot, ReplicaId, Seq, Tag, TaggedVector, VersionVector};
 use crate::codec::{Cursor, DecodeError, Prefix, Problem, Put, limits};
 use crate::digest::ItemHash;
@@ -354,15 +355,14 @@ impl Removal {
         let mut cursor = Cursor::new("removal row", row);
         let removal = match cursor.u8()? {
             REMOVAL_DOTS => {
-                let count = cursor.count(DOT_BYTES, limits::CHUNK_EVENTS)?;
-                let mut dots = Vec::with_capacity(count);
-                for _ in 0..count {
-                    let here = cursor.clone();
-                    let dot = cursor.fixed_dot()?;
-                    if dots.last().is_some_and(|last| *last >= dot) {
-                        return Err(here.wrong(Problem::Unsorted));
-                    }
-                    dots.push(dot);
+                let here = cursor.clone();
+                let count = cursor.count(DOT_BYTES, RECORD_DOTS)?;
+                if count == 0 {
+                    return Err(here.wrong(Problem::Empty));
+                }
+                let dots = (0..count).map(|_| cursor.fixed_dot()).collect::<Result<Vec<_>, _>>()?;
+                if !dots.is_sorted_by(|a, b| a < b) {
+                    return Err(here.wrong(Problem::Unsorted));
                 }
                 Self::Dots(dots)
             }

@@ -24,14 +24,15 @@
 //! of that again.
 //!
 //! Rows in the table of what concerns the whole store: `salvaged/ ‖ number of the space ‖ dot` →
-//! 0, or 1 and the dot of the stand-in; the place with its length; past and payload.
+//! 0, or 1 and the dot of the stand-in, or 2 where it is a stand-in that was lost and goes where it
+//! comes; the place with its length; past and payload.
 
 use std::ops::ControlFlow;
 
 use super::batch::{Batch, Renaming};
 use super::rows::{
-    DOT_BYTES, PASS_ROWS, Which, after, batch, corrupt, dot_key, dot_of_key, item_value, put_dot,
-    range, read_vector, space_key, split_item_key, split_item_value,
+    DOT_BYTES, PASS_ROWS, Which, after, batch, corrupt, dot_of_key, item_value, put_dot, range,
+    read_vector, space_key, split_item_value,
 };
 use super::space::Space;
 use super::store::{Store, number_of};
@@ -71,15 +72,43 @@ struct Settled {
 pub(super) struct Waiting<'r> {
     pub(super) dot: Dot,
     stand_in: Option<Dot>,
+    /// It stood in for an item that is decided, and was lost: where it comes, it is removed.
+    goes: bool,
     pub(super) place: &'r [u8],
     /// Past and payload.
     pub(super) value: &'r [u8],
 }
 
 impl<'r> Waiting<'r> {
+    /// An item that is salvaged now. Where it waited before, what stands in for it stays so.
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn new(dot: Dot, place: &'r [u8], value: &'r [u8]) -> Self {
-        Self { dot, stand_in: None, place, value }
+    pub(super) fn new(
+        rows: &dyn Read,
+        space: u32,
+        (dot, place, value): (Dot, &'r [u8], &'r [u8]),
+    ) -> Result<Self, StorageError> {
+        let key = waiting_key(space, dot);
+        let (mut stand_in, mut goes) = (None, false);
+        if let Some(row) = rows.get(Table::Meta, &key)? {
+            Waiting { stand_in, goes, .. } = Waiting::of(&key, &row)?;
+        }
+        Ok(Self { dot, stand_in, goes, place, value })
+    }
+
+    /// Says of an item that waits in a space what stands in for it, as a row of another store does.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn take_stand_in(
+        rows: &mut dyn Write,
+        space: u32,
+        (key, row): (&[u8], &[u8]),
+    ) -> Result<(), StorageError> {
+        let Waiting { dot, stand_in, .. } = Waiting::of(key, row)?;
+        let key = waiting_key(space, dot);
+        if let Some(known) = rows.get(Table::Meta, &key)? {
+            let known = Waiting::of(&key, &known)?;
+            Waiting { stand_in: known.stand_in.or(stand_in), ..known }.put(rows, space)?;
+        }
+        Ok(())
     }
 
     fn of(key: &[u8], row: &'r [u8]) -> Result<Self, StorageError> {
@@ -89,13 +118,14 @@ impl<'r> Waiting<'r> {
     fn read(key: &[u8], row: &'r [u8]) -> Result<Self, DecodeError> {
         let dot = dot_of_key(key)?;
         let mut cursor = Cursor::new("salvaged item", row);
-        let stand_in = match cursor.u8()? {
-            0 => None,
-            1 => Some(cursor.fixed_dot()?),
+        let (stand_in, goes) = match cursor.u8()? {
+            0 => (None, false),
+            1 => (Some(cursor.fixed_dot()?), false),
+            2 => (None, true),
             other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
         };
         let place = cursor.bytes(limits::PLACE_BYTES)?;
-        Ok(Self { dot, stand_in, place, value: cursor.take_rest() })
+        Ok(Self { dot, stand_in, goes, place, value: cursor.take_rest() })
     }
 
     pub(super) fn put(&self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
@@ -104,7 +134,7 @@ impl<'r> Waiting<'r> {
 
     fn to_row(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(DOT_BYTES + 4 + self.place.len() + self.value.len());
-        row.push(u8::from(self.stand_in.is_some()));
+        row.push(if self.goes { 2 } else { u8::from(self.stand_in.is_some()) });
         if let Some(dot) = self.stand_in {
             put_dot(&mut row, dot);
         }
@@ -180,19 +210,25 @@ impl Batch<'_> {
         loop {
             let (found, whole) = batch(self.rows, Table::Meta, &from, &to, PASS_ROWS)?;
             for (key, row) in &found {
-                let mut waiting = Waiting::of(key, row)?;
+                let waiting = Waiting::of(key, row)?;
                 if self.rows.get(Table::Meta, key)?.is_none() {
                     continue; // it went with what it stood in for
                 }
                 if waiting.dot.seq <= self.seen(waiting.dot.replica) {
                     self.rows.delete(Table::Meta, key)?;
                     settled.decided += 1;
-                    settled.removed += self.remove_stand_ins(own, waiting.stand_in)?;
-                } else if let Some(dot) = self.stand_in_of_another(&waiting, &others)? {
+                    settled.removed += match waiting.goes {
+                        true => self.remove_stand_in(own, waiting.dot)?,
+                        false => self.remove_stand_ins(own, &waiting)?,
+                    };
+                    for dot in self.stand_ins(&waiting, &others)? {
+                        settled.removed += self.remove_stand_in(own, dot)?;
+                    }
+                } else if waiting.goes {
+                    // It has not come.
+                } else if let Some(removed) = self.share_stand_ins(own, &waiting, &others)? {
                     settled.decided += 1;
-                    settled.removed += self.remove_stand_ins(own, waiting.stand_in)?;
-                    waiting.stand_in = Some(dot);
-                    waiting.put(self.rows, self.space)?;
+                    settled.removed += removed;
                 } else if let Some(names) = &mut adopts
                     && self.needs_stand_in(waiting.stand_in)?
                 {
@@ -200,8 +236,7 @@ impl Batch<'_> {
                         .map_err(|e| corrupt(Table::Meta, key, e))?;
                     let dot = self.mint(names.name(waiting.dot.replica))?;
                     self.insert_item(dot, waiting.place, &past, payload)?;
-                    waiting.stand_in = Some(dot);
-                    waiting.put(self.rows, self.space)?;
+                    self.put_stand_in(&waiting, dot)?;
                     settled.adopted += 1;
                 }
             }
@@ -312,6 +347,7 @@ pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError
     let (mut count, mut stand_ins, mut wrong) = (0, Vec::new(), Ok(()));
     rows.scan(Table::Meta, range(&from, &to), Order::Ascending, &mut |key, row| {
         match Waiting::of(key, row) {
+            Ok(Waiting { goes: true, .. }) => {}
             Ok(Waiting { stand_in: None, .. }) => count += 1,
             Ok(Waiting { stand_in: Some(dot), .. }) => stand_ins.push(dot),
             Err(error) => wrong = Err(error),
@@ -331,13 +367,14 @@ pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError
 /// Moves what stands in a new store as if it were here to where it waits: all of a space.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
+    use super::rows::{dot_key, split_item_key};
     let from = space_key(space);
     let to = after(&from);
     loop {
         let (found, whole) = batch(rows, Table::Items, &from, &to, PASS_ROWS)?;
         for (key, value) in &found {
             let (place, dot) = split_item_key(key).map_err(|e| corrupt(Table::Items, key, e))?;
-            Waiting::new(dot, place, value).put(rows, space)?;
+            Waiting::new(rows, space, (dot, place, value))?.put(rows, space)?;
             rows.delete(Table::Items, key)?;
             rows.delete(Table::Dots, &dot_key(space, dot))?;
         }
@@ -381,14 +418,19 @@ mod tests {
             space.in_batch::<Vec<Row>, Error>(&mut guard, Durability::Immediate, |mut b| {
                 for (dot, stand_in, past) in &before {
                     let value = &item_value(past, b"payload");
-                    let waiting =
-                        Waiting { dot: *dot, stand_in: *stand_in, place: b"place", value };
+                    let waiting = Waiting {
+                        dot: *dot,
+                        stand_in: *stand_in,
+                        goes: false,
+                        place: b"place",
+                        value,
+                    };
                     waiting.put(b.rows, b.space)?;
                 }
                 b.rename(&[renaming(1, 2, 6), renaming(3, 0, 7)])?;
                 let mut found = Vec::new();
                 b.each_beneath(Table::Meta, &prefix(b.space), |_, (key, row)| {
-                    let Waiting { dot, stand_in, place, value } = Waiting::of(key, row)?;
+                    let Waiting { dot, stand_in, place, value, .. } = Waiting::of(key, row)?;
                     let (past, payload) = split_item_value(value).unwrap();
                     assert_eq!((place, payload), (b"place".as_slice(), b"payload".as_slice()));
                     found.push((dot, stand_in, past));

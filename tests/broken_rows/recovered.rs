@@ -320,6 +320,40 @@ fn that_nothing_is_lost_is_said_only_where_nothing_is() {
     assert!(losses.len() >= 3, "{losses:?}");
 }
 
+/// Where what names the spaces is gone, rows of a damaged page name none: a number in them may be
+/// anything.
+#[test]
+fn a_damaged_page_makes_no_spaces() {
+    let (world, folder) = (World::new(), tempfile::tempdir().unwrap());
+    let tables = tables_of(1, &world.here);
+    let space = main_of(&open(1, &tables).unwrap());
+    (0..400).for_each(|n| space.set("many").add(&n).unwrap());
+    made(folder.path(), &rows_of(&tables));
+    let bytes = std::fs::read(folder.path().join("old")).unwrap();
+    let report_of = |bytes: &[u8]| {
+        std::fs::write(folder.path().join("old"), bytes).unwrap();
+        from_file(folder.path()).0
+    };
+    let is_named = |block: &usize| bytes[block * 4096..][..4096].windows(4).any(|at| at == b"main");
+    let named: Vec<_> = (4..bytes.len() / 4096).filter(is_named).collect();
+    let mut spoilt = 0;
+    for names in named {
+        let mut bytes = bytes.clone();
+        bytes[names * 4096..][..4096].fill(0);
+        for block in (4..bytes.len() / 4096).filter(|block| *block != names) {
+            let mut bytes = bytes.clone();
+            let some = &mut bytes[block * 4096 + 1000..block * 4096 + 3500];
+            if some.iter().any(|byte| *byte != 0) {
+                some.iter_mut().zip((1..=255_u8).cycle()).for_each(|(byte, n)| *byte ^= n);
+                let report = report_of(&bytes);
+                assert_eq!(report.spaces, 1, "blocks {names} and {block}: {report:?}");
+                spoilt += 1;
+            }
+        }
+    }
+    assert!(spoilt > 20, "{spoilt}");
+}
+
 /// Of the one space that there is, whatever it is called: items, what waits, bytes of records of
 /// removals, the trash.
 fn holds(store: &Store) -> [u64; 4] {
@@ -390,6 +424,11 @@ fn what_stood_in_is_salvaged_in_its_turn_and_counts_once() {
             // In the end all meet: once to hear of it, and once of what goes by that.
             let copy = Store::in_memory_with(options_of(6));
             session(&peer, &copy, true).unwrap();
+            (0..2).for_each(|_| session(&second, &copy, true).unwrap());
+            is_right(&copy, &what);
+            is_right(&second, &what);
+            let copy = Store::in_memory_with(options_of(7));
+            session(&knows, &copy, true).unwrap();
             (0..2).for_each(|_| session(&second, &copy, true).unwrap());
             is_right(&copy, &what);
             is_right(&second, &what);

@@ -47,6 +47,62 @@ fn a_damaged_store_is_recovered_and_adopted() {
     assert_eq!(&w.json("at once", &["status"])["items"], waiting);
 }
 
+/// The peer knew what was adopted, and has both until it hears that the one went: at once where the
+/// store that adopted it calls, else when the peer calls again.
+#[test]
+fn a_sync_tells_at_once_what_went_by_it() {
+    let w = World::new();
+    let lines: String = (0..200)
+        .map(|n| format!("{{\"op\":\"counter.add\",\"key\":\"{n}\",\"by\":{n}}}\n"))
+        .collect();
+    w.import("a", &lines).ok();
+    let peers = ["b", "c", "d"].map(|peer| w.path(peer).display().to_string());
+    peers.iter().for_each(|peer| drop(w.ok("a", &["sync", "--file", peer])));
+    let bytes = std::fs::read(w.path("a")).unwrap();
+    let (old, new) = (w.path("damaged"), w.path("new"));
+    let args = ["recover", old.to_str().unwrap(), new.to_str().unwrap(), "--adopt"];
+    let adopted = (4..bytes.len() / 4096).find_map(|block| {
+        let mut bytes = bytes.clone();
+        bytes[block * 4096..][..2000].fill(0xee);
+        std::fs::write(&old, &bytes).unwrap();
+        let adopted = w.json("none", &args)["adopted"].as_u64().unwrap();
+        if adopted == 0 {
+            std::fs::remove_file(&new).unwrap();
+            std::fs::remove_file(w.path("new.id")).unwrap();
+        }
+        (adopted > 0).then_some(adopted)
+    });
+    assert!(adopted.unwrap() > 20);
+    let alone = std::fs::read(&new).unwrap();
+    let items = |store: &str| w.json(store, &["status"])["items"].as_u64().unwrap();
+    let all_are_one = |peer: &str| {
+        let roots = ["new", peer].map(|store| w.json(store, &["status"])["root"].clone());
+        assert_eq!(roots[0], roots[1], "{peer}");
+        assert_eq!(w.ok(peer, &["counter", "get", "100"]).trim(), "100");
+    };
+    let again = || std::fs::write(&new, &alone).unwrap();
+    let by_file = w.json("new", &["sync", "--file", &peers[0]]);
+    assert_eq!(
+        (&by_file["converged"], &by_file["each"][0]["untold"]),
+        (&true.into(), &false.into())
+    );
+    all_are_one("b");
+    again();
+    let server = w.serve("c");
+    w.ok("new", &["sync", &server.url()]);
+    server.stop();
+    all_are_one("c");
+    again();
+    let server = w.serve("new");
+    w.ok("d", &["sync", &server.url()]);
+    assert!(items("d") > items("c"));
+    w.ok("d", &["sync", &server.url()]);
+    server.stop();
+    let log = std::fs::read_to_string(w.path("log")).unwrap();
+    assert!(log.contains("until it syncs once more"), "{log}");
+    all_are_one("d");
+}
+
 #[test]
 fn a_sound_store_is_recovered_whole() {
     let w = World::new();

@@ -68,8 +68,11 @@ impl Recovery<'_> {
             };
             let known = this.space(waits)?.filter(|_| check_row(Table::Meta, key, row).is_ok());
             let Some((_, found)) = known else {
-                // Of others something stands in among the items.
-                this.report.lost += u64::from(row.first() != Some(&1));
+                // Of others something stands in among the items, and this told for what.
+                match row.first() {
+                    Some(1 | 2) => drop(this.report.also_lost.insert(Beside::Waiting)),
+                    _ => this.report.lost += 1,
+                }
                 return Ok(());
             };
             found.kept_aside = true;
@@ -82,11 +85,14 @@ impl Recovery<'_> {
 
     pub(super) fn finish_spaces(&mut self) -> Result<(), StorageError> {
         let mut spaces = core::mem::take(&mut self.spaces);
-        // Numbers that are none: the space of that name has another one. Of one that only begins
-        // behind what is damaged of the journal nobody knows yet.
-        if self.wreck.later().is_none() {
-            spaces.retain(|_, found| !found.is_nothing());
+        // Numbers that are none: the space of that name has another one. One may only begin behind
+        // what is damaged of the journal.
+        let mut begun = BTreeSet::new();
+        if let Some(changes) = self.wreck.later() {
+            let items = changes.filter(|(table, ..)| *table == Table::Items);
+            begun.extend(items.filter_map(|(_, key, _)| number_in(key)));
         }
+        spaces.retain(|number, found| !found.is_nothing() || begun.contains(number));
         self.name(&mut spaces)?;
         for (number, mut found) in spaces {
             let name = found.name.take().unwrap_or_default();
@@ -135,10 +141,16 @@ impl Recovery<'_> {
         let Some(changes) = self.wreck.later() else { return Ok(()) };
         self.report.journal_damaged = true;
         let (mut items, mut dots, mut same) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let mut stand_ins = Vec::new();
         for (table, key, value) in changes {
             match (table, value) {
                 (Table::Items, Some(value)) => items.push((key, value)),
                 (Table::Dots, Some(value)) => drop(dots.insert(key, value)),
+                (Table::Meta, Some(row)) => {
+                    let number = waits_in(key).and_then(number_in);
+                    let sound = check_row(Table::Meta, key, row).is_ok();
+                    stand_ins.extend(number.filter(|_| sound).map(|number| (number, key, row)));
+                }
                 (Table::Spaces, Some(row)) => {
                     if let Some(number) = number_in(row)
                         && !self.spaces.contains_key(&number)
@@ -174,8 +186,12 @@ impl Recovery<'_> {
             let number = same.get(&number).copied().unwrap_or(number);
             let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
             if sound && !seen && self.spaces.contains_key(&number) {
-                Waiting::new(dot, place, value).put(self.to, number)?;
+                Waiting::new(self.to, number, (dot, place, value))?.put(self.to, number)?;
             }
+        }
+        for (number, key, row) in stand_ins {
+            let number = same.get(&number).copied().unwrap_or(number);
+            Waiting::take_stand_in(self.to, number, (key, row))?;
         }
         Ok(())
     }

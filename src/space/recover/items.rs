@@ -60,7 +60,7 @@ impl Recovery<'_> {
         }
         let mut missing = BTreeMap::new();
         self.survey(Table::Dots, |this, key, row| {
-            if this.to.get(Table::Dots, key)?.is_none() {
+            if this.space(key)?.is_some() && this.to.get(Table::Dots, key)?.is_none() {
                 missing.insert(key.to_vec(), row.to_vec());
             }
             Ok(())
@@ -115,7 +115,8 @@ impl Recovery<'_> {
         })?;
         // A row of a damaged page that says what an item's does is sound, however it stands there.
         for (key, row) in &survey.suspects {
-            if self.space(key)?.is_some() && suspects.contains_key(key.as_slice()) {
+            // Only of what an item says as well: else a number in it might be none of a space.
+            if suspects.contains_key(key.as_slice()) && self.space(key)?.is_some() {
                 self.dot(key, row, &suspects)?;
             }
         }

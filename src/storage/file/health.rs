@@ -77,7 +77,7 @@ impl Health {
         self.gate.shut();
         let mut reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         if reason.is_empty() {
-            *reason = without_path(error);
+            *reason = self.without_path(error);
         }
         self.state.fetch_max(state, Ordering::AcqRel);
     }
@@ -168,6 +168,26 @@ impl Health {
         }
     }
 
+    /// What failed, without where the file lies: of what failed earlier a peer is told too. Where in
+    /// the file stays.
+    fn without_path(&self, error: &StorageError) -> String {
+        match error {
+            StorageError::Io { doing, source, .. } => format!("{doing}: {source}"),
+            StorageError::Corrupt { place, reason } => {
+                let path = self.path.display().to_string();
+                match place.strip_prefix(&path).and_then(|rest| rest.strip_prefix(", ")) {
+                    Some(block) => format!("{block}: {reason}"),
+                    None => reason.clone(),
+                }
+            }
+            StorageError::NotAStore { reason, .. } => reason.clone(),
+            StorageError::AlreadyOpen { .. } | StorageError::NewerFormat { .. } => {
+                "it is not to be used by this process".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     fn disk_error(&self, doing: &'static str, source: std::io::Error) -> StorageError {
         let path = self.path.clone();
         if let Some(damage) = source.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()) {
@@ -183,20 +203,6 @@ impl Health {
             }
             _ => StorageError::Io { path, doing, source },
         }
-    }
-}
-
-/// What failed, without where the file lies: of what failed earlier a peer is told too.
-fn without_path(error: &StorageError) -> String {
-    match error {
-        StorageError::Io { doing, source, .. } => format!("{doing}: {source}"),
-        StorageError::Corrupt { reason, .. } | StorageError::NotAStore { reason, .. } => {
-            reason.clone()
-        }
-        StorageError::AlreadyOpen { .. } | StorageError::NewerFormat { .. } => {
-            "it is not to be used by this process".to_owned()
-        }
-        other => other.to_string(),
     }
 }
 

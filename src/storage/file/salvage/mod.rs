@@ -156,11 +156,13 @@ impl Wreck {
         let Some(first) = commits.peek() else { return Ok(None) };
         let mut pages = Pages::new(file, file_bytes, first.geometry, copies);
         let mut best: Option<(BTreeMap<String, Tree>, bool, _)> = None;
-        for commit in commits {
+        let mut behind = is_pair_lost(&start);
+        for (nth, commit) in commits.enumerate() {
             pages.set_geometry(commit.geometry);
             let (tables, listed) = list(&pages, &commit);
             let better = best.as_ref().is_none_or(|(most, ..)| tables.len() > most.len());
             if listed || better {
+                behind |= nth > 0;
                 best = Some((tables, listed, commit.geometry));
             }
             if listed {
@@ -173,7 +175,6 @@ impl Wreck {
         };
         pages.set_geometry(geometry);
         let (journal, later) = (Changes::default(), Changes::default());
-        let behind = is_pair_lost(&start);
         let mut wreck = Self {
             pages,
             tables,

@@ -30,8 +30,8 @@ const MOST_TRIES: u32 = 2_000;
 /// No page of rows is longer: one of the largest value, and small rows before it, is not.
 const MOST_STRAY_BYTES: usize = 2 * VALUE_BYTES;
 
-/// What pages of rows behind their first blocks may have in all, in files: blocks that only look
-/// like long ones may lie in each other.
+/// What pages of rows behind their first blocks may have in all, in files, and what pages that do
+/// not match may: those that only look like long ones may lie in each other.
 const MOST_FILES: u64 = 16;
 
 /// How wide the keys and values of a tree are; those without a width name where they end.
@@ -42,6 +42,9 @@ pub(super) struct Widths {
 
 pub(super) type PageBytes = Rc<Vec<u8>>;
 
+/// A page that did not match: its bytes where they were mended, and whether it matches now.
+type Damaged = (Option<PageBytes>, bool);
+
 /// The blocks of a file that may be damaged.
 pub(super) struct Pages {
     file: Arc<dyn StorageBackend>,
@@ -50,12 +53,14 @@ pub(super) struct Pages {
     /// Of the page in which the list of tables begins, kept beside the first block.
     copies: Vec<Vec<u8>>,
     tries: Cell<u32>,
-    /// Pages that did not match when they were first read, and whether they are sound now. The
-    /// bytes only of those in which a bit was flipped back or of which there was a copy: few, and
-    /// each costs time. The others are read again, since half a file may be of that kind.
-    damaged: RefCell<BTreeMap<(u64, u128), (Option<PageBytes>, bool)>>,
+    /// Pages that did not match when they were first read. The bytes only of those in which a bit
+    /// was flipped back or of which there was a copy: few, and each costs time. The others are
+    /// read again, since half a file may be of that kind.
+    damaged: RefCell<BTreeMap<(u64, u128), Damaged>>,
     /// Blocks that were read as those behind the first of a page of rows.
     behind: Cell<u64>,
+    /// Bytes of the pages that did not match.
+    unsound_bytes: Cell<u64>,
     mended: Cell<u64>,
 }
 
@@ -66,9 +71,9 @@ impl Pages {
         geometry: Geometry,
         copies: Vec<Vec<u8>>,
     ) -> Self {
-        let (tries, mended, behind) = (Cell::new(0), Cell::new(0), Cell::new(0));
-        let damaged = RefCell::default();
-        Self { file, file_bytes, geometry, copies, tries, damaged, behind, mended }
+        let [mended, behind, unsound_bytes] = [(); 3].map(|()| Cell::new(0));
+        let (tries, damaged) = (Cell::new(0), RefCell::default());
+        Self { file, file_bytes, geometry, copies, tries, damaged, behind, unsound_bytes, mended }
     }
 
     pub(super) fn set_geometry(&mut self, geometry: Geometry) {
@@ -103,7 +108,9 @@ impl Pages {
             return Some((bytes, sound));
         }
         let (at, len) = self.geometry.place(pointer.page)?;
-        if len > self.file_bytes {
+        // Pointers that were made up may all lead to a page as long as the file.
+        let spent = self.unsound_bytes.get() / MOST_FILES > self.file_bytes;
+        if len > self.file_bytes || (spent && known.is_none()) {
             return None;
         }
         let mut bytes = vec![0; usize::try_from(len).ok()?];
@@ -124,6 +131,7 @@ impl Pages {
             let blocks = (at / BLOCK_BYTES as u64..).zip(bytes.chunks_exact_mut(BLOCK_BYTES));
             blocks.for_each(|(block, out)| changed |= self.mend(block, out));
         }
+        self.unsound_bytes.set(self.unsound_bytes.get() + len);
         let sound = changed && checksum_of(&bytes, widths) == Some(pointer.checksum);
         self.mended.set(self.mended.get() + u64::from(sound));
         let bytes = Rc::new(bytes);
@@ -140,12 +148,15 @@ impl Pages {
             return None;
         }
         let used = Leaf::of(&bytes, Widths { key: None })?.end()?;
-        let behind = used.div_ceil(BLOCK_BYTES).saturating_sub(1);
-        self.behind.set(self.behind.get() + behind as u64);
-        if used > MOST_STRAY_BYTES || self.behind.get() > MOST_FILES * self.count() {
+        if used > MOST_STRAY_BYTES {
             return None;
         }
+        let behind = used.div_ceil(BLOCK_BYTES).saturating_sub(1);
         for next in (block + 1..).take(behind) {
+            if self.behind.get() >= MOST_FILES * self.count() {
+                return None;
+            }
+            self.behind.set(self.behind.get() + 1);
             bytes.extend_from_slice(&self.sealed(next)?);
         }
         Some(bytes)

@@ -231,3 +231,42 @@ fn a_pair_of_the_first_block_that_is_gone_is_noticed() {
     }
     assert!(!behind(&|bytes| [0, 8192].into_iter().for_each(|at| bytes[at + 99] ^= 1)));
 }
+
+/// Blocks behind the first one of a value hold whatever it says: that they begin a page that is
+/// longer than any, for one.
+#[test]
+fn a_block_that_looks_like_a_long_page_hides_no_other() {
+    let folder = folder();
+    let (path, damaged) = (folder.path().join("store"), folder.path().join("damaged"));
+    let storage = open(&path).unwrap();
+    let put = storage.write(Durability::Immediate, &mut |to| {
+        for shift in 0..16_u8 {
+            let mut long = [1, 0, 1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x0f, 0, 0, 0, 0];
+            long.rotate_left(shift.into());
+            to.put(Table::Items, &[b'a', shift], &long.repeat(1_000))?;
+        }
+        Ok(Verdict::Commit)
+    });
+    put.unwrap();
+    drop(storage);
+    let rows = store(&path, 3_000, true);
+    let (bytes, mut strayed) = (std::fs::read(&path).unwrap(), 0);
+    for block in 4..bytes.len() / 4096 {
+        let mut bytes = bytes.clone();
+        bytes[block * 4096..][..4096].fill(0);
+        std::fs::write(&damaged, bytes).unwrap();
+        let wreck = Wreck::open(&damaged).unwrap();
+        let (mut found, _) = read(&wreck);
+        if found.len() + 100 < rows.len() {
+            wreck.strays(&mut |key, value| {
+                if rows.get(key).is_some_and(|row| row == value) {
+                    found.insert(key.to_vec(), value.to_vec());
+                }
+                ControlFlow::Continue(())
+            });
+            assert!(found.len() + 100 > rows.len(), "block {block}: {}", found.len());
+            strayed += 1;
+        }
+    }
+    assert!(strayed > 0, "no page of pointers was hit");
+}
