@@ -174,7 +174,7 @@
 //! Should a store that was not reached before step 5 know one of the adopted items after all, the
 //! one written here goes in the session with it; until then a counter counts it twice, and
 //! what was removed there is seen again. At the other store it goes in the next session, which
-//! `rejoin sync` and [`sync_url`](crate::net::sync_url) begin at once; where the other one called,
+//! `rejoin sync` and `net::sync_url` begin at once; where the other one called,
 //! it goes when that calls again, and the server's log says so
 //! ([`SpaceReport::untold`](crate::session::SpaceReport::untold)).
 //!
