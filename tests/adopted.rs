@@ -16,11 +16,14 @@ use rejoin::storage::{
 
 const COUNTERS: usize = 8;
 
-/// What all have written once, and each counts once.
-fn fill(store: &Store) {
-    let space = main_of(store);
+/// What each counts once, though some of it is alike: a counter that was seen by a peer goes on in
+/// another row.
+fn fill(of: &Store) {
+    let space = main_of(of);
+    (0..COUNTERS).for_each(|n| space.counter(format!("count/{n}")).add(5).unwrap());
+    meet(of, &store(200));
     for n in 0..COUNTERS {
-        space.counter(format!("count/{n}")).add(10).unwrap();
+        space.counter(format!("count/{n}")).add(5).unwrap();
         space.put(format!("value/{n}"), format!("value {n}"), None).unwrap();
         space.set("names").add(&n).unwrap();
     }
@@ -49,8 +52,9 @@ fn files(folder: &Path, name: u8) -> [PathBuf; 2] {
     ["old", "new"].map(|what| folder.join(format!("{what} {name}")))
 }
 
-/// Spoils all vectors of a closed store: nothing of what it has is claimed any more.
-fn spoil(file: &Path) {
+/// Spoils all vectors of a closed store: nothing of what it has is claimed any more. Of its items
+/// every third one goes, if so asked, from which on.
+fn spoil(file: &Path, lost: Option<usize>) {
     let mut drawn = 100;
     let mut entropy = |bytes: &mut [u8]| {
         drawn += 1;
@@ -65,6 +69,13 @@ fn spoil(file: &Path) {
             ControlFlow::Continue(())
         })?;
         keys.iter().try_for_each(|key| rows.put(Table::Vectors, key, &[1]))?;
+        keys.clear();
+        rows.scan(Table::Items, all, Order::Ascending, &mut |key, _| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        let mut lost = keys.iter().skip(lost.unwrap_or(usize::MAX)).step_by(3);
+        lost.try_for_each(|key| rows.delete(Table::Items, key).map(drop))?;
         Ok(Verdict::Commit)
     });
     write.unwrap();
@@ -77,9 +88,19 @@ fn recover(old: &Path, new: &Path, name: u8) -> (RecoverReport, Store) {
 
 /// A copy of what `of` holds in a file of which the vector is spoiled, recovered: all waits.
 fn recovered(folder: &Path, name: u8, of: &Store) -> (RecoverReport, Store) {
+    recovered_without(folder, name, of, None)
+}
+
+/// The same, without some of the items.
+fn recovered_without(
+    folder: &Path,
+    name: u8,
+    of: &Store,
+    lost: Option<usize>,
+) -> (RecoverReport, Store) {
     let [old, new] = files(folder, name);
     meet(&Store::open_with(&old, options(name)).unwrap(), of);
-    spoil(&old);
+    spoil(&old, lost);
     recover(&old, &new, name + 1)
 }
 
@@ -127,7 +148,7 @@ fn what_two_recovered_stores_have_salvaged_is_written_anew_once() {
         fill(&origin);
         let (report, first) = recovered(folder.path(), 20, &origin);
         let (_, second) = recovered(folder.path(), 60, &origin);
-        assert_eq!(report.waiting, 3 * COUNTERS as u64);
+        assert_eq!(report.waiting, 4 * COUNTERS as u64);
         assert_eq!(first.adopt().unwrap(), report.waiting);
         if case.starts_with("both") {
             assert_eq!(second.adopt().unwrap(), report.waiting);
@@ -158,6 +179,44 @@ fn what_two_recovered_stores_have_salvaged_is_written_anew_once() {
             is_right(store, case);
         }
         assert!(are_equal(&[&first, &second, &origin]), "{case}");
+    }
+}
+
+/// What each of two has salvaged is there, and once, though one stands in for what the other lost.
+#[test]
+fn two_that_salvaged_different_items_have_all_of_them_in_the_end() {
+    for case in 0..8 {
+        let (folder, origin) = (tempfile::tempdir().unwrap(), store(1));
+        fill(&origin);
+        let [name, other] = if case & 1 == 0 { [20, 60] } else { [60, 20] };
+        let (_, first) = recovered_without(folder.path(), name, &origin, Some(0));
+        let (_, second) = recovered_without(folder.path(), other, &origin, Some(1));
+        assert!(first.adopt().unwrap() > 0);
+        if case & 2 != 0 {
+            assert!(second.adopt().unwrap() > 0);
+        }
+        meet(&second, &first);
+        second.adopt().unwrap();
+        for _ in 0..2 {
+            meet(&second, &first);
+        }
+        is_right(&first, "first");
+        is_right(&second, "second");
+        assert!(are_equal(&[&first, &second]));
+        // Who has seen the half of it decides the half of it.
+        let late = store(9);
+        if case & 4 != 0 {
+            meet(&late, &origin);
+            main_of(&late).counter("count/1").add(0).unwrap();
+        }
+        for _ in 0..3 {
+            meet(&second, &first);
+            meet(&second, &late);
+        }
+        for (store, who) in [(&first, "first"), (&second, "second"), (&late, "late")] {
+            is_right(store, &format!("case {case}, {who} in the end"));
+        }
+        assert!(are_equal(&[&first, &second, &late]));
     }
 }
 
@@ -194,7 +253,7 @@ fn a_stand_in_stays_one_when_its_item_is_salvaged_again() {
         drop(new);
         let [again, _] = files(folder.path(), 30);
         let [_, old] = files(folder.path(), 20);
-        spoil(&old);
+        spoil(&old, None);
         let (_, new) = recover(&old, &again, 31);
         new.adopt().unwrap();
         for _ in 0..2 {

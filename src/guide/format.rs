@@ -102,7 +102,7 @@
 //! | | `met/`, peer (16), meeting (16) | commit up to which all was equal, count of meetings: varints; prefix of the names |
 //! | | `names/`, name of a space | how many names this replica has used up there, a varint; tag of the opening in which it gave up the last (8) |
 //! | | `damaged` | what was found wrong with the store, in words |
-//! | | `salvaged/`, number of a space (4), dot (24) | of a recovered store, an item that waits to be decided: 0, or 1 and the dot of its stand-in (24), or 2 where it is a lost stand-in that goes where it comes; place, past, payload |
+//! | | `salvaged/`, number of a space (4), dot (24) | of a recovered store, an item that waits to be decided: 1 where something stands in for it, 2 where something did and was lost, 3 for both, 4 where it is decided and what was lost goes where it comes, else 0; with 1 and 3 the dot of the stand-in (24); place, past, payload |
 //! | | `staged/`, peer (16) | bytes that this peer has staged in all spaces, 8 bytes |
 //! | | `dropped/`, number of a space (4) | nothing: its rows are still to be freed |
 //! | `spaces` | name of the space | its number, 4 bytes, highest first; its leaf (16), once it was asked for |

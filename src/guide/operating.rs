@@ -180,7 +180,10 @@
 //!
 //! Where several stores were damaged, recover each, let them meet, and adopt in one; what others
 //! have salvaged of the same items is theirs too once they have met that one. Where two have adopted
-//! before they met, a counter counts twice until they have; then of each two one goes.
+//! before they met, a counter counts twice until they have; then of each two one goes. What a user
+//! removed or replaced in one of them meanwhile is still there where the other has adopted it too.
+//! Not found are pairs whose origin was found to have two histories since, and those of more than
+//! 1,000 origins in one recovery.
 //!
 //! *Lost* is what only the damaged store had ever seen and what is damaged itself. Of a space that
 //! was not whole, removals that nobody else had heard of are forgotten too: what they removed is

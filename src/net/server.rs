@@ -215,7 +215,7 @@ fn tell_found(from: SocketAddr, report: &Report) {
         if space.untold {
             warn!(
                 %from,
-                "space {name:?}: the peer knew items that were adopted here, which are gone again; until it syncs once more, it has both"
+                "space {name:?}: of items that were adopted, those went that are there under another dot; until the peer syncs once more, it has both"
             );
         }
         let Some(held) = &space.held else { continue };

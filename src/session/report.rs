@@ -66,7 +66,7 @@ impl Report {
     }
 
     /// What two sessions with one peer about the same spaces did together, this one behind
-    /// `earlier`, which was cut.
+    /// `earlier`, which was cut or left something [untold](Self::is_untold).
     ///
     /// A session names the spaces that it had to compare: of those that only the earlier one
     /// named, one that came to its end has found nothing that differs.
@@ -145,8 +145,8 @@ pub struct SpaceReport {
     /// What is held back here of what the peer claims.
     pub held: Option<Held>,
     /// Whether this side wrote something once all was proven, which the peer hears of in the next
-    /// session: of [adopted](crate::Store::adopt) items those went that it knew after all, so that
-    /// for now they count twice there.
+    /// session: of [adopted](crate::Store::adopt) items those went that are there under another
+    /// dot, so that for now they count twice at the peer.
     pub untold: bool,
 }
 

@@ -136,11 +136,25 @@ impl<'t> Batch<'t> {
             return Err(corrupt(Table::Vectors, &key, "more events than a replica can make"));
         }
         let dot = Dot::new(replica, seen.next());
+        self.make(dot);
+        Ok(dot)
+    }
+
+    /// Makes an event under this very dot, if its replica has not come so far: what is between is
+    /// dead from the start. Whether it could.
+    pub(super) fn mint_at(&mut self, dot: Dot) -> bool {
+        if dot.seq <= self.seen(dot.replica) || dot.seq > limits::EVENT_SEQ {
+            return false;
+        }
+        self.make(dot);
+        true
+    }
+
+    fn make(&mut self, dot: Dot) {
         self.raise(dot);
-        if self.made.iter().all(|first| first.replica != replica) {
+        if self.made.iter().all(|first| first.replica != dot.replica) {
             self.made.push(dot);
         }
-        Ok(dot)
     }
 
     /// How many replicas the vector names, about: one that rises may count twice.

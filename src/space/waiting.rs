@@ -24,9 +24,12 @@
 //! of that again.
 //!
 //! Rows in the table of what concerns the whole store: `salvaged/ ‖ number of the space ‖ dot` →
-//! 0, or 1 and the dot of the stand-in, or 2 where it is a stand-in that was lost and goes where it
-//! comes; the place with its length; past and payload.
+//! a byte: 1 where something stands in for it, 2 where something did and was lost, 3 for both, 4 where
+//! it is decided and what was lost goes where it comes, else 0; with 1 and 3 the dot of the stand-in;
+//! the place with its length; past and payload, of a decided one neither.
 
+#[cfg(not(target_arch = "wasm32"))]
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::batch::{Batch, Renaming};
@@ -72,8 +75,10 @@ struct Settled {
 pub(super) struct Waiting<'r> {
     pub(super) dot: Dot,
     stand_in: Option<Dot>,
-    /// It stood in for an item that is decided, and was lost: where it comes, it is removed.
-    goes: bool,
+    /// What stood in for it was lost once, and may come.
+    lost: bool,
+    /// It does not wait any more; what stood in for it goes where it comes.
+    decided: bool,
     pub(super) place: &'r [u8],
     /// Past and payload.
     pub(super) value: &'r [u8],
@@ -88,11 +93,11 @@ impl<'r> Waiting<'r> {
         (dot, place, value): (Dot, &'r [u8], &'r [u8]),
     ) -> Result<Self, StorageError> {
         let key = waiting_key(space, dot);
-        let (mut stand_in, mut goes) = (None, false);
+        let (mut stand_in, mut lost) = (None, false);
         if let Some(row) = rows.get(Table::Meta, &key)? {
-            Waiting { stand_in, goes, .. } = Waiting::of(&key, &row)?;
+            Waiting { stand_in, lost, .. } = Waiting::of(&key, &row)?;
         }
-        Ok(Self { dot, stand_in, goes, place, value })
+        Ok(Self { dot, stand_in, lost, decided: false, place, value })
     }
 
     /// Says of an item that waits in a space what stands in for it, as a row of another store does.
@@ -104,9 +109,10 @@ impl<'r> Waiting<'r> {
     ) -> Result<(), StorageError> {
         let Waiting { dot, stand_in, .. } = Waiting::of(key, row)?;
         let key = waiting_key(space, dot);
-        if let Some(known) = rows.get(Table::Meta, &key)? {
+        if let (Some(known), Some(_)) = (rows.get(Table::Meta, &key)?, stand_in) {
             let known = Waiting::of(&key, &known)?;
-            Waiting { stand_in: known.stand_in.or(stand_in), ..known }.put(rows, space)?;
+            let lost = known.lost || known.stand_in.is_some();
+            Waiting { stand_in, lost, ..known }.put(rows, space)?;
         }
         Ok(())
     }
@@ -118,14 +124,15 @@ impl<'r> Waiting<'r> {
     fn read(key: &[u8], row: &'r [u8]) -> Result<Self, DecodeError> {
         let dot = dot_of_key(key)?;
         let mut cursor = Cursor::new("salvaged item", row);
-        let (stand_in, goes) = match cursor.u8()? {
-            0 => (None, false),
-            1 => (Some(cursor.fixed_dot()?), false),
-            2 => (None, true),
+        let kind = cursor.u8()?;
+        let (stood_in, lost, decided) = match kind {
+            0..=3 => (kind & 1 != 0, kind & 2 != 0, false),
+            4 => (false, true, true),
             other => return Err(cursor.wrong(Problem::UnknownTag { found: other.into() })),
         };
+        let stand_in = if stood_in { Some(cursor.fixed_dot()?) } else { None };
         let place = cursor.bytes(limits::PLACE_BYTES)?;
-        Ok(Self { dot, stand_in, goes, place, value: cursor.take_rest() })
+        Ok(Self { dot, stand_in, lost, decided, place, value: cursor.take_rest() })
     }
 
     pub(super) fn put(&self, rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
@@ -134,7 +141,10 @@ impl<'r> Waiting<'r> {
 
     fn to_row(&self) -> Vec<u8> {
         let mut row = Vec::with_capacity(DOT_BYTES + 4 + self.place.len() + self.value.len());
-        row.push(if self.goes { 2 } else { u8::from(self.stand_in.is_some()) });
+        row.push(match self.decided {
+            true => 4,
+            false => u8::from(self.stand_in.is_some()) | u8::from(self.lost) << 1,
+        });
         if let Some(dot) = self.stand_in {
             put_dot(&mut row, dot);
         }
@@ -211,30 +221,26 @@ impl Batch<'_> {
             let (found, whole) = batch(self.rows, Table::Meta, &from, &to, PASS_ROWS)?;
             for (key, row) in &found {
                 let waiting = Waiting::of(key, row)?;
-                if self.rows.get(Table::Meta, key)?.is_none() {
-                    continue; // it went with what it stood in for
-                }
-                if waiting.dot.seq <= self.seen(waiting.dot.replica) {
-                    self.rows.delete(Table::Meta, key)?;
-                    settled.decided += 1;
-                    settled.removed += match waiting.goes {
-                        true => self.remove_stand_in(own, waiting.dot)?,
-                        false => self.remove_stand_ins(own, &waiting)?,
-                    };
-                    for dot in self.stand_ins(&waiting, &others)? {
-                        settled.removed += self.remove_stand_in(own, dot)?;
+                let here = self.stand_ins(&waiting, &others)?;
+                if waiting.decided || waiting.dot.seq <= self.seen(waiting.dot.replica) {
+                    for dot in &here {
+                        settled.removed += self.remove_stand_in(own, *dot)?;
                     }
-                } else if waiting.goes {
-                    // It has not come.
-                } else if let Some(removed) = self.share_stand_ins(own, &waiting, &others)? {
-                    settled.decided += 1;
-                    settled.removed += removed;
+                    settled.decided += u64::from(!waiting.decided || !here.is_empty());
+                    self.decide(&waiting)?;
+                } else if let Some((least, others)) = here.split_first() {
+                    for dot in others {
+                        settled.removed += self.remove_stand_in(own, *dot)?;
+                    }
+                    let changes = waiting.stand_in != Some(*least) || !others.is_empty();
+                    settled.decided += u64::from(changes);
+                    self.put_stand_in(&waiting, *least)?;
                 } else if let Some(names) = &mut adopts
-                    && self.needs_stand_in(waiting.stand_in)?
+                    && waiting.stand_in.is_none_or(|dot| dot.seq > self.seen(dot.replica))
                 {
                     let (past, payload) = split_item_value(waiting.value)
                         .map_err(|e| corrupt(Table::Meta, key, e))?;
-                    let dot = self.mint(names.name(waiting.dot.replica))?;
+                    let dot = self.mint_stand_in(names, waiting.dot)?;
                     self.insert_item(dot, waiting.place, &past, payload)?;
                     self.put_stand_in(&waiting, dot)?;
                     settled.adopted += 1;
@@ -344,37 +350,50 @@ impl Store {
 pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError> {
     let from = prefix(space);
     let to = after(&from);
-    let (mut count, mut stand_ins, mut wrong) = (0, Vec::new(), Ok(()));
+    let seen = read_vector(rows, space, Which::Seen)?;
+    let (mut count, mut wrong) = (0, Ok(()));
     rows.scan(Table::Meta, range(&from, &to), Order::Ascending, &mut |key, row| {
         match Waiting::of(key, row) {
-            Ok(Waiting { goes: true, .. }) => {}
-            Ok(Waiting { stand_in: None, .. }) => count += 1,
-            Ok(Waiting { stand_in: Some(dot), .. }) => stand_ins.push(dot),
+            Ok(Waiting { decided, stand_in, .. }) => {
+                let here = stand_in.is_some_and(|dot| seen.contains(dot));
+                count += u64::from(!decided && !here);
+            }
             Err(error) => wrong = Err(error),
         }
         if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    wrong?;
-    if !stand_ins.is_empty() {
-        let seen = read_vector(rows, space, Which::Seen)?;
-        for dot in stand_ins.into_iter().filter(|dot| !seen.contains(*dot)) {
-            count += u64::from(rows.get(Table::Meta, &waiting_key(space, dot))?.is_none());
-        }
-    }
-    Ok(count)
+    wrong.map(|()| count)
 }
 
-/// Moves what stands in a new store as if it were here to where it waits: all of a space.
+/// What stands in for the items that wait in a space.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn stand_ins_in(rows: &dyn Read, space: u32) -> Result<BTreeSet<Dot>, StorageError> {
+    let from = prefix(space);
+    let (to, mut found, mut wrong) = (after(&from), BTreeSet::new(), Ok(()));
+    rows.scan(Table::Meta, range(&from, &to), Order::Ascending, &mut |key, row| {
+        match Waiting::of(key, row) {
+            Ok(waiting) => found.extend(waiting.stand_in),
+            Err(error) => wrong = Err(error),
+        }
+        if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    wrong.map(|()| found)
+}
+
+/// Moves what stands in a new store as if it were here to where it waits: all of a space. What
+/// stands in for something that waits is that, and does not wait beside it.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn set_aside(rows: &mut dyn Write, space: u32) -> Result<(), StorageError> {
     use super::rows::{dot_key, split_item_key};
     let from = space_key(space);
-    let to = after(&from);
+    let (to, stand_ins) = (after(&from), stand_ins_in(rows, space)?);
     loop {
         let (found, whole) = batch(rows, Table::Items, &from, &to, PASS_ROWS)?;
         for (key, value) in &found {
             let (place, dot) = split_item_key(key).map_err(|e| corrupt(Table::Items, key, e))?;
-            Waiting::new(rows, space, (dot, place, value))?.put(rows, space)?;
+            if !stand_ins.contains(&dot) {
+                Waiting::new(rows, space, (dot, place, value))?.put(rows, space)?;
+            }
             rows.delete(Table::Items, key)?;
             rows.delete(Table::Dots, &dot_key(space, dot))?;
         }
@@ -421,7 +440,8 @@ mod tests {
                     let waiting = Waiting {
                         dot: *dot,
                         stand_in: *stand_in,
-                        goes: false,
+                        lost: false,
+                        decided: false,
                         place: b"place",
                         value,
                     };

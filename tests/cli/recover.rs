@@ -99,7 +99,7 @@ fn a_sync_tells_at_once_what_went_by_it() {
     w.ok("d", &["sync", &server.url()]);
     server.stop();
     let log = std::fs::read_to_string(w.path("log")).unwrap();
-    assert!(log.contains("until it syncs once more"), "{log}");
+    assert!(log.contains("until the peer syncs once more"), "{log}");
     all_are_one("d");
 }
 

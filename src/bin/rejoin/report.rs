@@ -161,6 +161,12 @@ fn notes(report: &Report, other: Option<&Other<'_>>) -> Vec<String> {
             space.name
         ));
     }
+    for space in report.spaces.iter().filter(|space| space.untold) {
+        note(format_args!(
+            "space {:?}: of adopted items some went that the peer still has; sync once more",
+            space.name
+        ));
+    }
     let own = |(space, held)| format!("space {space:?}: held back: {}", held_text(held, space));
     let mut lines: Vec<String> = held(&report.spaces).map(own).collect();
     if let Some(other) = other {

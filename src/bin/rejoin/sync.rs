@@ -48,12 +48,13 @@ pub(crate) fn sync(place: &Place, args: &SyncArgs, out: &mut Out) -> Done {
             };
             let here = begin()?;
             let there = open(file, true, place.now_ms)?;
-            let (mut reports, mut failed) = meet((here, Session::accept(&there, nonce())));
+            let (mut reports, failed) = meet((here, Session::accept(&there, nonce())));
             if failed.is_none() && reports.iter().any(Report::is_untold) {
-                let again;
-                (again, failed) = meet((begin()?, Session::accept(&there, nonce())));
-                let [(a, b), (c, d)] = [again.into(), reports.into()];
-                reports = [a.behind(c), b.behind(d)];
+                let (again, failed) = meet((begin()?, Session::accept(&there, nonce())));
+                if failed.is_none() {
+                    let ([a, b], [c, d]) = (again, reports);
+                    reports = [a.behind(c), b.behind(d)];
+                }
             }
             let [report, found] = reports;
             let failed = failed.map(|Failed { here, error }| {

@@ -37,7 +37,8 @@ impl Session {
         let why = Some(Why::Unfinished);
         for (_, sync) in core::mem::take(&mut self.spaces) {
             let (name, not_taken, held) = (sync.name().to_owned(), sync.not_taken, sync.held);
-            let space = SpaceReport { name, root: None, why, not_taken, held, untold: false };
+            let untold = sync.untold;
+            let space = SpaceReport { name, root: None, why, not_taken, held, untold };
             self.report.spaces.push(space);
         }
         let again = self.roll.take_to_come();

@@ -1,10 +1,12 @@
 //! What a new store is given beside its items, and what becomes of spaces that are not whole.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::items::sound_item;
 use super::names::sound_name;
 use super::{Beside, Found, Recovery};
+use crate::causal::Dot;
 use crate::space::catalog::touch;
 use crate::space::check::check_row;
 use crate::space::rows::{
@@ -13,7 +15,9 @@ use crate::space::rows::{
 };
 use crate::space::store::{CLOCK_KEY, SPACES_KEY, number_of};
 use crate::space::trash::Head;
-use crate::space::waiting::{WAITING_KEY, Waiting, clear, set_aside, unadopted, waits_in};
+use crate::space::waiting::{
+    WAITING_KEY, Waiting, clear, set_aside, stand_ins_in, unadopted, waits_in,
+};
 use crate::storage::{Gap, StorageError, Survey, Table};
 
 impl Recovery<'_> {
@@ -70,7 +74,7 @@ impl Recovery<'_> {
             let Some((_, found)) = known else {
                 // Of others something stands in among the items, and this told for what.
                 match row.first() {
-                    Some(1 | 2) => drop(this.report.also_lost.insert(Beside::Waiting)),
+                    Some(1..=4) => drop(this.report.also_lost.insert(Beside::Waiting)),
                     _ => this.report.lost += 1,
                 }
                 return Ok(());
@@ -171,6 +175,11 @@ impl Recovery<'_> {
                 _ => {}
             }
         }
+        for (number, key, row) in stand_ins {
+            let number = same.get(&number).copied().unwrap_or(number);
+            Waiting::take_stand_in(self.to, number, (key, row))?;
+        }
+        let mut known: BTreeMap<u32, BTreeSet<Dot>> = BTreeMap::new();
         for (key, value) in items {
             let (Some(number), Some((place, dot))) = (number_in(key), sound_item(key, value))
             else {
@@ -185,13 +194,13 @@ impl Recovery<'_> {
             let sound = dots.get(dot_key(number, dot).as_slice()).is_some_and(says_so);
             let number = same.get(&number).copied().unwrap_or(number);
             let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
-            if sound && !seen && self.spaces.contains_key(&number) {
+            let known = match known.entry(number) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(stand_ins_in(self.to, number)?),
+            };
+            if sound && !seen && self.spaces.contains_key(&number) && !known.contains(&dot) {
                 Waiting::new(self.to, number, (dot, place, value))?.put(self.to, number)?;
             }
-        }
-        for (number, key, row) in stand_ins {
-            let number = same.get(&number).copied().unwrap_or(number);
-            Waiting::take_stand_in(self.to, number, (key, row))?;
         }
         Ok(())
     }

@@ -70,7 +70,8 @@ impl Tree {
             return visit(Met::Gap);
         }
         left.0 -= 1;
-        let found = pages.page(pointer, self.widths).filter(|(_, sound)| *sound || trusted);
+        let found =
+            pages.page(pointer, trusted, self.widths).filter(|(_, sound)| *sound || trusted);
         let Some((page, sound)) = found else { return visit(Met::Gap) };
         match page.first() {
             Some(&LEAF) => match Leaf::of(&page, self.widths) {
