@@ -220,6 +220,29 @@ fn two_that_salvaged_different_items_have_all_of_them_in_the_end() {
     }
 }
 
+/// A salvaged item had replaced what a peer still has: where it is written anew, it has again.
+#[test]
+fn what_an_adopted_item_had_replaced_does_not_stand_beside_it() {
+    let (folder, late) = (tempfile::tempdir().unwrap(), store(2));
+    let origin = store(1);
+    main_of(&origin).put("key", "old", None).unwrap();
+    meet(&origin, &late);
+    let old = main_of(&origin).get("key").unwrap();
+    main_of(&origin).put("key", "new", Some(old.context())).unwrap();
+    let (report, new) = recovered(folder.path(), 20, &origin);
+    assert_eq!(report.waiting, 1);
+    meet(&new, &late);
+    assert_eq!((main_of(&new).waiting().unwrap(), new.adopt().unwrap()), (1, 1));
+    let is_new = |store: &Store| {
+        let siblings = main_of(store).get("key").unwrap();
+        assert_eq!(siblings.values().collect::<Vec<_>>(), [b"new"]);
+    };
+    is_new(&new);
+    meet(&new, &late);
+    is_new(&late);
+    assert!(are_equal(&[&new, &late]));
+}
+
 /// Of items that differ in what they are, or in whose they are, none stands in for the other.
 #[test]
 fn what_is_not_the_same_item_stands_in_for_nothing() {

@@ -180,7 +180,9 @@
 //!
 //! Where several stores were damaged, recover each, let them meet, and adopt in one; what others
 //! have salvaged of the same items is theirs too once they have met that one. Where two have adopted
-//! before they met, a counter counts twice until they have; then of each two one goes. What a user
+//! before they met, a counter counts twice until they have; then of each two one goes. It takes
+//! one of those that have salvaged an item to take its double away: do not throw away the store
+//! that adopted before it has met whoever may know the items. What a user
 //! removed or replaced in one of them meanwhile is still there where the other has adopted it too.
 //! Not found are pairs whose origin was found to have two histories since, and those of more than
 //! 1,000 origins in one recovery.

@@ -112,6 +112,8 @@ impl<'r> Waiting<'r> {
         if let (Some(known), Some(_)) = (rows.get(Table::Meta, &key)?, stand_in) {
             let known = Waiting::of(&key, &known)?;
             let lost = known.lost || known.stand_in.is_some();
+            let seen = read_vector(rows, space, Which::Seen)?;
+            let stand_in = known.stand_in.filter(|dot| seen.contains(*dot)).or(stand_in);
             Waiting { stand_in, lost, ..known }.put(rows, space)?;
         }
         Ok(())
@@ -222,24 +224,32 @@ impl Batch<'_> {
             for (key, row) in &found {
                 let waiting = Waiting::of(key, row)?;
                 let here = self.stand_ins(&waiting, &others)?;
-                if waiting.decided || waiting.dot.seq <= self.seen(waiting.dot.replica) {
+                let covered = waiting.dot.seq <= self.seen(waiting.dot.replica);
+                if (covered && adopts.is_some()) || (!covered && waiting.decided) {
+                    // A proof decides, and what is not known here any more has not been decided.
+                } else if covered {
                     for dot in &here {
                         settled.removed += self.remove_stand_in(own, *dot)?;
                     }
-                    settled.decided += u64::from(!waiting.decided || !here.is_empty());
-                    self.decide(&waiting)?;
+                    if !waiting.decided {
+                        self.decide(&waiting)?;
+                        settled.decided += 1;
+                    }
                 } else if let Some((least, others)) = here.split_first() {
                     for dot in others {
                         settled.removed += self.remove_stand_in(own, *dot)?;
                     }
-                    let changes = waiting.stand_in != Some(*least) || !others.is_empty();
-                    settled.decided += u64::from(changes);
-                    self.put_stand_in(&waiting, *least)?;
+                    if waiting.stand_in != Some(*least) {
+                        self.put_stand_in(&waiting, *least)?;
+                        settled.decided += 1;
+                    }
                 } else if let Some(names) = &mut adopts
                     && waiting.stand_in.is_none_or(|dot| dot.seq > self.seen(dot.replica))
                 {
                     let (past, payload) = split_item_value(waiting.value)
                         .map_err(|e| corrupt(Table::Meta, key, e))?;
+                    // What it had replaced may have come from a peer that does not know it.
+                    self.remove_covered(waiting.place, &past)?;
                     let dot = self.mint_stand_in(names, waiting.dot)?;
                     self.insert_item(dot, waiting.place, &past, payload)?;
                     self.put_stand_in(&waiting, dot)?;
@@ -314,7 +324,7 @@ impl Space {
         let names = adopts.then(|| Names::of(self.store().shared.tag));
         self.in_batch::<Settled, Error>(&mut guard, Durability::Immediate, |mut batch| {
             let settled = batch.settle(own, names)?;
-            let changes = settled.decided + settled.adopted > 0;
+            let changes = settled.decided + settled.adopted + settled.removed > 0;
             Ok((settled, changes.then_some(batch)))
         })
     }

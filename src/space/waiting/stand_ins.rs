@@ -4,16 +4,17 @@
 //! it twice, and no peer that has seen the item may be left to take either of them away. So the
 //! dot of a stand-in tells which event it stands in for: its name whose, and its seq is that of
 //! the event; what is between these of one name is dead from the start. A store in which an item
-//! waits looks for it where the item stood, and what has its payload and its past as well is
-//! the stand-in of that item here too. Of two the one with the smaller dot stays, and whoever
+//! waits looks for it where the item stood, and what has its payload as well is the stand-in of
+//! that item here too. Of two the one with the smaller dot stays, and whoever
 //! notices removes the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Waiting, waiting_key};
 use crate::causal::{Dot, ReplicaId, Tag, VersionVector};
+use crate::codec::limits;
 use crate::space::batch::Batch;
-use crate::space::rows::{Removal, Which, item_key, item_value, read_vector};
+use crate::space::rows::{Removal, Which, corrupt, item_key, item_value, payload_of, read_vector};
 use crate::storage::{StorageError, Table};
 
 /// Under how many names stand-ins are written in one go: each stays in the vector for ever.
@@ -89,13 +90,15 @@ impl Batch<'_> {
         all.extend(named.map(|name| Dot::new(*name, seq)));
         all.sort_unstable();
         all.dedup();
+        let broken = |e| corrupt(Table::Items, waiting.place, e);
+        let payload = payload_of(waiting.value).map_err(broken)?;
         let mut here = Vec::new();
         for dot in all {
-            // What is staged is not here yet.
+            // What is staged is not here yet. The past may have been lost of one of the two.
             let key = item_key(self.space, waiting.place, Some(dot));
             if dot.seq <= self.seen(dot.replica)
                 && let Some(value) = self.rows.get(Table::Items, &key)?
-                && (waiting.decided || value == waiting.value)
+                && (waiting.decided || payload_of(&value).map_err(broken)? == payload)
             {
                 here.push(dot);
             }
@@ -109,11 +112,13 @@ impl Batch<'_> {
         names: &mut Names,
         dot: Dot,
     ) -> Result<Dot, StorageError> {
-        let stand_in = Dot::new(names.name(dot.replica), dot.seq);
-        match self.mint_at(stand_in) {
-            true => Ok(stand_in),
-            false => self.mint(names.plain()),
+        if self.origins() < limits::VECTOR_REPLICAS / 2 {
+            let stand_in = Dot::new(names.name(dot.replica), dot.seq);
+            if self.mint_at(stand_in) {
+                return Ok(stand_in);
+            }
         }
+        self.mint(names.plain())
     }
 
     /// Notes what stands in for an item. What did before and is not here may come.
