@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::*;
+use crate::storage::file::seal::located;
 use crate::storage::file::tests::{folder, open};
 use crate::storage::{Durability, Storage, Verdict};
 
@@ -230,6 +231,15 @@ fn a_pair_of_the_first_block_that_is_gone_is_noticed() {
         assert!(behind(&|bytes| [at, at + 4096].into_iter().for_each(|at| bytes[at + 99] ^= 1)));
     }
     assert!(!behind(&|bytes| [0, 8192].into_iter().for_each(|at| bytes[at + 99] ^= 1)));
+    // The one before is whole, and stands in for one of which the list of tables is gone.
+    let (first, _) = heads(&bytes[..HEAD_BYTES as usize]).swap_remove(0);
+    let newest = &Commit::all(&first)[0];
+    let (list_at, _) = newest.geometry.place(newest.root.page).unwrap();
+    let (list_at, _) = located(list_at / 4096).unwrap();
+    assert!(behind(&|bytes| {
+        bytes[list_at as usize..][..4096].fill(0);
+        (0..4).for_each(|copy| bytes[copy * 4096 + 512..(copy + 1) * 4096].fill(0));
+    }));
 }
 
 /// Blocks behind the first one of a value hold whatever it says: that they begin a page that is
