@@ -223,11 +223,13 @@ impl Batch<'_> {
             let (found, whole) = batch(self.rows, Table::Meta, &from, &to, PASS_ROWS)?;
             for (key, row) in &found {
                 let waiting = Waiting::of(key, row)?;
-                let here = self.stand_ins(&waiting, &others)?;
                 let covered = waiting.dot.seq <= self.seen(waiting.dot.replica);
+                // A proof decides, and what is not known here any more has not been decided.
                 if (covered && adopts.is_some()) || (!covered && waiting.decided) {
-                    // A proof decides, and what is not known here any more has not been decided.
-                } else if covered {
+                    continue;
+                }
+                let here = self.stand_ins(&waiting, &others)?;
+                if covered {
                     for dot in &here {
                         settled.removed += self.remove_stand_in(own, *dot)?;
                     }
@@ -356,38 +358,38 @@ impl Store {
     }
 }
 
-/// How many items wait in a space for which nothing stands in, or what did was lost.
-pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError> {
+/// Visits what waits in a space.
+fn each_waiting(
+    rows: &dyn Read,
+    space: u32,
+    mut visit: impl FnMut(Waiting<'_>),
+) -> Result<(), StorageError> {
     let from = prefix(space);
-    let to = after(&from);
-    let seen = read_vector(rows, space, Which::Seen)?;
-    let (mut count, mut wrong) = (0, Ok(()));
+    let (to, mut wrong) = (after(&from), Ok(()));
     rows.scan(Table::Meta, range(&from, &to), Order::Ascending, &mut |key, row| {
-        match Waiting::of(key, row) {
-            Ok(Waiting { decided, stand_in, .. }) => {
-                let here = stand_in.is_some_and(|dot| seen.contains(dot));
-                count += u64::from(!decided && !here);
-            }
-            Err(error) => wrong = Err(error),
-        }
+        wrong = Waiting::of(key, row).map(&mut visit);
         if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    wrong.map(|()| count)
+    wrong
+}
+
+/// How many items wait in a space for which nothing stands in, or what did was lost.
+pub(super) fn unadopted(rows: &dyn Read, space: u32) -> Result<u64, StorageError> {
+    let seen = read_vector(rows, space, Which::Seen)?;
+    let mut count = 0;
+    each_waiting(rows, space, |waiting| {
+        let here = waiting.stand_in.is_some_and(|dot| seen.contains(dot));
+        count += u64::from(!waiting.decided && !here);
+    })?;
+    Ok(count)
 }
 
 /// What stands in for the items that wait in a space.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn stand_ins_in(rows: &dyn Read, space: u32) -> Result<BTreeSet<Dot>, StorageError> {
-    let from = prefix(space);
-    let (to, mut found, mut wrong) = (after(&from), BTreeSet::new(), Ok(()));
-    rows.scan(Table::Meta, range(&from, &to), Order::Ascending, &mut |key, row| {
-        match Waiting::of(key, row) {
-            Ok(waiting) => found.extend(waiting.stand_in),
-            Err(error) => wrong = Err(error),
-        }
-        if wrong.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    wrong.map(|()| found)
+    let mut found = BTreeSet::new();
+    each_waiting(rows, space, |waiting| found.extend(waiting.stand_in))?;
+    Ok(found)
 }
 
 /// Moves what stands in a new store as if it were here to where it waits: all of a space. What

@@ -194,11 +194,14 @@ impl Recovery<'_> {
             let sound = dots.get(dot_key(number, dot).as_slice()).is_some_and(says_so);
             let number = same.get(&number).copied().unwrap_or(number);
             let seen = read_vector(self.to, number, Which::Seen)?.contains(dot);
+            if !sound || seen || !self.spaces.contains_key(&number) {
+                continue;
+            }
             let known = match known.entry(number) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => place.insert(stand_ins_in(self.to, number)?),
             };
-            if sound && !seen && self.spaces.contains_key(&number) && !known.contains(&dot) {
+            if !known.contains(&dot) {
                 Waiting::new(self.to, number, (dot, place, value))?.put(self.to, number)?;
             }
         }

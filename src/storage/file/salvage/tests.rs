@@ -62,6 +62,16 @@ fn read(wreck: &Wreck) -> (Rows, Survey) {
     (rows, survey.unwrap())
 }
 
+/// Adds what is found of these rows in pages to which nothing leads.
+fn add_strays(wreck: &Wreck, rows: &Rows, found: &mut Rows) {
+    wreck.strays(&mut |key, value| {
+        if rows.get(key).is_some_and(|row| row == value) {
+            found.insert(key.to_vec(), value.to_vec());
+        }
+        ControlFlow::Continue(())
+    });
+}
+
 #[test]
 fn an_undamaged_file_reads_as_the_engine_reads_it() {
     for (count, closes) in [(5, true), (5, false), (9_000, true), (9_000, false)] {
@@ -159,12 +169,7 @@ fn no_block_takes_all_the_rest_with_it() {
             assert!(journal || found == rows || !survey.gaps.is_empty(), "block {block}");
             copied += wreck.damage().1;
             if found.len() + 100 < rows.len() {
-                wreck.strays(&mut |key, value| {
-                    if rows.get(key).is_some_and(|row| row == value) {
-                        found.insert(key.to_vec(), value.to_vec());
-                    }
-                    ControlFlow::Continue(())
-                });
+                add_strays(&wreck, &rows, &mut found);
                 strayed += 1;
             }
             assert!(journal || found.len() + 100 > rows.len(), "block {block}: {}", found.len());
@@ -268,12 +273,7 @@ fn a_block_that_looks_like_a_long_page_hides_no_other() {
         let wreck = Wreck::open(&damaged).unwrap();
         let (mut found, _) = read(&wreck);
         if found.len() + 100 < rows.len() {
-            wreck.strays(&mut |key, value| {
-                if rows.get(key).is_some_and(|row| row == value) {
-                    found.insert(key.to_vec(), value.to_vec());
-                }
-                ControlFlow::Continue(())
-            });
+            add_strays(&wreck, &rows, &mut found);
             assert!(found.len() + 100 > rows.len(), "block {block}: {}", found.len());
             strayed += 1;
         }
